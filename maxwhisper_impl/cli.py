@@ -1,0 +1,177 @@
+"""The command `maxwhisper`: transcribe, compare, convert. Flags and defaults of `transcribe` are openai-whisper's."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import NoReturn
+
+from .errors import MaxWhisperError, OptionError
+from .status import complain
+
+OUTPUT_FORMATS = ("txt", "vtt", "srt", "tsv", "json", "all")
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 1 where something failed, 2 where it was asked wrongly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not lose the transcript
+    options = _parser().parse_args(arguments)
+    try:
+        from . import commands
+
+        return getattr(commands, options.command)(options)
+    except OptionError as error:
+        return _complain(error, USAGE)
+    except MaxWhisperError as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", FAILED)
+
+
+def _complain(message: object, status: int) -> int:
+    complain(message)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        complain(f"{message} (see {self.prog} --help)")
+        sys.exit(USAGE)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        for package in ("maxwhisper", "max"):
+            try:
+                print(package, version(package))
+            except PackageNotFoundError:
+                print(package, "(not installed as a package)")
+        sys.exit(0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("maxwhisper", description="OpenAI's Whisper as MAX graphs.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_transcribe(commands.add_parser("transcribe", help="speech to text", formatter_class=_Formatter))
+    _add_compare(commands.add_parser("compare", help="several systems side by side", formatter_class=_Formatter))
+    _add_convert(commands.add_parser("convert", help="a checkpoint in another format", formatter_class=_Formatter))
+    return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, [], argparse.SUPPRESS) else super()._get_help_string(action)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected True or False, got {text!r}")
+    return text.lower() == "true"
+
+
+def _optional_int(text: str) -> int | None:
+    return None if text == "None" else int(text)
+
+
+def _optional_float(text: str) -> float | None:
+    return None if text == "None" else float(text)
+
+
+# argparse names the type in its message
+_optional_int.__name__, _optional_float.__name__ = "whole number or None", "number or None"
+
+
+def _add_transcribe(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("audio", nargs="+", metavar="FILE", help="audio that FFmpeg reads; - is standard input")
+    add("--model", default="turbo", help="name of a Whisper model, or path of a checkpoint")
+    add("--model_dir", metavar="DIR", help="look for the model of that name in this folder only")
+    add("--device", default="cpu", help="cpu or cuda")
+    add("--dtype", default="float32", help="what the model computes in: float32, bfloat16, …")
+    add("--output_dir", "-o", default=".", metavar="DIR", help="where the transcripts are written")
+    add("--output_format", "-f", default="all", choices=OUTPUT_FORMATS, help="format of the transcript")
+    add("--verbose", type=_bool, default=True, metavar="BOOL", help="print segments as they come, or a progress bar")
+    add("--task", default="transcribe", choices=("transcribe", "translate"), help="translate is into English")
+    add("--language", help="language spoken, name or code; without it, the first 30 s tell")
+    add("--threads", type=_optional_int, default=0, metavar="N", help="threads on the CPU; 0: one for each core")
+    add("--fp16", type=_bool, metavar="BOOL", help="True: --dtype float16, except on the CPU")
+    _add_decoding(parser)
+    _add_windows(parser)
+    _add_lines(parser)
+
+
+def _add_decoding(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("decoding").add_argument
+    add("--temperature", type=float, default=0.0, metavar="T", help="of sampling; 0 is greedy or beam search")
+    add("--best_of", type=_optional_int, default=5, metavar="N", help="samples to choose from, temperature above 0")
+    add("--beam_size", type=_optional_int, default=5, metavar="N", help="beams at temperature 0; None: greedy")
+    add("--patience", type=float, metavar="P", help="of the beam search (arXiv:2204.05424)")
+    add("--length_penalty", type=float, metavar="A", help="alpha of arXiv:1609.08144; without it, the mean per token")
+    add("--suppress_tokens", default="-1", metavar="IDS", help="comma-separated; -1: most non-speech tokens")
+    add("--initial_prompt", metavar="TEXT", help="what was said before the first window")
+    add("--carry_initial_prompt", type=_bool, default=False, metavar="BOOL", help="use it for every window")
+    add("--condition_on_previous_text", type=_bool, default=True, metavar="BOOL", help="prompt with the last text")
+
+
+def _add_windows(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("windows").add_argument
+    add("--temperature_increment_on_fallback", type=_optional_float, default=0.2, metavar="T",
+        help="added while a window fails either threshold below; None: no fallback")
+    add("--compression_ratio_threshold", type=_optional_float, default=2.4, metavar="X", help="above it: repetitive")
+    add("--logprob_threshold", type=_optional_float, default=-1.0, metavar="X", help="below it, too unlikely")
+    add("--no_speech_threshold", type=_optional_float, default=0.6, metavar="P", help="above it, and unlikely: silence")
+    add("--clip_timestamps", default="0", metavar="S,E,…", help="seconds of the clips to transcribe: start,end,start,…")
+    add("--hallucination_silence_threshold", type=_optional_float, metavar="S",
+        help="skip silences longer than this around a likely hallucination (needs --word_timestamps True)")
+
+
+def _add_lines(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("words and lines (the last four need --word_timestamps True)").add_argument
+    add("--word_timestamps", type=_bool, default=False, metavar="BOOL", help="times of words")
+    add("--prepend_punctuations", default="\"'“¿([{-", metavar="CHARS", help="belong to the next word")
+    add("--append_punctuations", default="\"'.。,，!！?？:：”)]}、", metavar="CHARS", help="belong to the word before")
+    add("--highlight_words", type=_bool, default=False, metavar="BOOL", help="underline each word as it is spoken")
+    add("--max_line_width", type=_optional_int, metavar="N", help="characters in a line")
+    add("--max_line_count", type=_optional_int, metavar="N", help="lines in a subtitle")
+    add("--max_words_per_line", type=_optional_int, metavar="N", help="no effect with --max_line_width")
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = "All systems on the same audio and the same weights, in turns; greedy, one pass."
+    add = parser.add_argument
+    add("audio", nargs="*", metavar="FILE", help="default: the longest reading of ../shared/speech or of fixtures/")
+    add("--model", action="append", metavar="NAMES", help="comma-separated, or repeated (default: tiny.en,base)")
+    add("--systems", default="maxwhisper,openai-whisper,faster-whisper", metavar="NAMES",
+        help="comma-separated; a dtype follows a colon: faster-whisper:int8")
+    add("--device", default="cpu", help="cpu or cuda, for all of them")
+    add("--threads", type=int, default=0, metavar="N", help="for each system; 0: one for each core")
+    add("--rounds", type=int, default=3, metavar="N", help="turns of each system; the median is shown")
+    add("--language", help="code of the language spoken; else as the file's corpus says, or detected")
+    add("--reference", metavar="TEXT_FILE", help="what is said in the one FILE; else its corpus' transcript")
+    add("--json", metavar="OUT", help="write everything there is to know about the run")
+    add("--plot", metavar="OUT", help="write a picture (.png, .svg or .pdf)")
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.description = "A checkpoint in another format, tensor for tensor."
+    add = parser.add_argument
+    add("source", metavar="SRC", help="model name, .pt, .npz, Hugging Face folder or CTranslate2 folder")
+    add("target", metavar="OUT", help="name ending in .pt or .npz, or a folder that --format describes")
+    add("--format", choices=("pt", "npz", "huggingface", "ctranslate2"), help="of OUT, where its name does not tell")

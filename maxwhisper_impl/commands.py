@@ -1,0 +1,184 @@
+"""What the commands of `cli` do. Each takes the parsed arguments and returns the exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .dims import SIZES, ModelDimensions
+from .errors import CheckpointError, MaxWhisperError, OptionError
+from .status import StatusLine, complain, warn
+from .threads import available_cpus, limit_threads
+
+if TYPE_CHECKING:
+    from .whisper import Whisper
+
+LINE_OPTIONS = ("highlight_words", "max_line_count", "max_line_width", "max_words_per_line")
+PASSED_ON = (
+    "verbose", "task", "language", "best_of", "beam_size", "patience", "length_penalty", "suppress_tokens",
+    "initial_prompt", "carry_initial_prompt", "condition_on_previous_text", "compression_ratio_threshold",
+    "logprob_threshold", "no_speech_threshold", "word_timestamps", "clip_timestamps", "hallucination_silence_threshold",
+)  # fmt: skip
+"""flags that are options of `Whisper.transcribe` under the same names"""
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def transcribe(options: Namespace) -> int:
+    """Every file; one that fails is reported, and the others are done."""
+    passed = transcribe_options(options)
+    lines = {name: getattr(options, name) for name in LINE_OPTIONS}
+    names = output_names(options.audio)
+    missing = [file for file in options.audio if file != "-" and not os.path.exists(file)]
+    failed = [f"{file}: no such file" for file in missing]
+    if len(missing) < len(options.audio):
+        if options.model in SIZES:  # what is wrong is said before the model is loaded and compiled
+            passed = for_dims(passed, SIZES[options.model], options.model)
+        os.makedirs(options.output_dir, exist_ok=True)
+        model = _load(options)
+        passed = for_dims(passed, model.dims, options.model)
+        for file in options.audio:
+            if file in missing:
+                continue
+            try:
+                _transcribe_file(model, file, names[file], passed, lines, options)
+            except OptionError:
+                raise  # the same for every file
+            except (MaxWhisperError, OSError) as error:
+                failed.append(str(error) if file in str(error) or file == "-" else f"{file}: {error}")
+    for line in failed:
+        complain(line)
+    return 1 if failed else 0
+
+
+def transcribe_options(options: Namespace) -> dict[str, Any]:
+    """The keywords of `Whisper.transcribe` for the flags; OptionError where flags contradict each other."""
+    import numpy as np
+
+    passed = {name: getattr(options, name) for name in PASSED_ON}
+    if options.word_timestamps:
+        passed |= {name: getattr(options, name) for name in ("prepend_punctuations", "append_punctuations")}
+    elif given := [name for name in LINE_OPTIONS if getattr(options, name)]:
+        raise OptionError(f"--{given[0]} requires --word_timestamps True")
+    if options.max_line_count and not options.max_line_width:
+        warn("--max_line_count has no effect without --max_line_width")
+    if options.max_words_per_line and options.max_line_width:
+        warn("--max_words_per_line has no effect with --max_line_width")
+    increment = options.temperature_increment_on_fallback
+    if increment is not None and not increment > 0:
+        raise OptionError(f"--temperature_increment_on_fallback {increment}: give a number above 0, or None")
+    passed["temperature"] = options.temperature
+    if increment is not None:
+        passed["temperature"] = tuple(float(t) for t in np.arange(options.temperature, 1.0 + 1e-6, increment))
+    return passed
+
+
+def for_dims(passed: dict[str, Any], dims: ModelDimensions, name: str) -> dict[str, Any]:
+    """The keywords as a model of these dims takes them; OptionError where it cannot."""
+    from .transcribe_options import make_transcribe_options
+
+    language = passed["language"]
+    if not dims.is_multilingual and (language is None or language.lower() not in ("en", "english")):
+        if language is not None:
+            warn(f"{name} is an English-only model but receipted '{language}'; using English instead.")
+        passed = {**passed, "language": "en"}
+    make_transcribe_options(dims, **passed)
+    return passed
+
+
+def output_names(files: list[str]) -> dict[str, str]:
+    """The name whose stem each file's transcripts get; OptionError where two would overwrite each other."""
+    names: dict[str, str] = {}
+    for file in files:
+        name = "stdin" if file == "-" else file
+        stem = Path(name).stem
+        for other, taken in names.items():
+            if Path(taken).stem == stem:
+                raise OptionError(f"the transcripts of {other} and {file} would both be named {stem}; run them apart")
+        names[file] = name
+    return names
+
+
+def _load(options: Namespace) -> Whisper:
+    from .whisper import load_model
+
+    device, dtype = options.device, options.dtype
+    if options.fp16:
+        if device == "cpu":
+            warn("FP16 is not supported on CPU; using FP32 instead")
+        else:
+            dtype = "float16"
+    if options.threads:
+        limit_threads(min(options.threads, available_cpus()))
+    name = options.model if options.model_dir is None else _in_folder(options.model, Path(options.model_dir))
+    with StatusLine() as status:
+        status(f"loading {options.model}")
+        return load_model(name, device=device, dtype=dtype, progress=status)
+
+
+def _in_folder(name: str, folder: Path) -> str:
+    for candidate in (folder / f"{name}.pt", folder / name):
+        if candidate.exists():
+            return str(candidate)
+    raise CheckpointError(f"{folder} holds neither {name}.pt nor {name}; leave out --model_dir to search elsewhere")
+
+
+def _transcribe_file(
+    model: Whisper, file: str, name: str, passed: dict[str, Any], lines: dict[str, Any], options: Namespace
+) -> None:
+    from .writers import get_writer
+
+    result = model.transcribe(file, **passed)
+    get_writer(options.output_format, options.output_dir)(result, name, **lines)
+
+
+def compare(options: Namespace) -> int:
+    """The table on stdout, progress on stderr."""
+    from .compare import compare as run
+    from .comparison_view import print_table, write_json, write_plot
+    from .samples import read_samples
+    from .systems import parse_system
+
+    systems, models = _names([options.systems]), _names(options.model or ["tiny.en,base"])
+    for name in systems:
+        parse_system(name)
+    outputs = [Path(name) for name in (options.json, options.plot) if name]
+    for path in outputs:
+        if not path.absolute().parent.is_dir():
+            raise OptionError(f"{path}: there is no folder {path.parent}")
+    if options.plot and Path(options.plot).suffix not in PICTURES:
+        raise OptionError(f"{options.plot}: the name of a picture ends in {', '.join(PICTURES)}")
+    start = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"[{time.monotonic() - start:5.0f} s] {line}", file=sys.stderr, flush=True)
+
+    samples = read_samples(options.audio, language=options.language, reference=options.reference, say=say)
+    for sample in samples:
+        say(f"{sample.id}: {sample.seconds:.1f} s" + ("" if sample.text is not None else ", no transcript known"))
+    threads = options.threads or available_cpus()
+    result = run(samples, models, systems, device=options.device, threads=threads, rounds=options.rounds, say=say)
+    print_table(result)
+    if options.json:
+        write_json(Path(options.json), result)
+    if options.plot and result.rows:
+        write_plot(Path(options.plot), result)
+    return 1 if result.failures else 0
+
+
+def convert(options: Namespace) -> int:
+    from .weights import convert as run
+
+    run(options.source, options.target, **({"format": options.format} if options.format else {}))
+    return 0
+
+
+def _names(lists: list[str]) -> list[str]:
+    """The names in comma-separated lists, each once."""
+    names = [name.strip() for listed in lists for name in listed.split(",") if name.strip()]
+    if not names:
+        raise OptionError("a list of names is empty")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,15 @@
+"""From audio features to text, one window of 30 s at a time."""
+
+from .language import detect_language
+from .options import DecodingOptions, DecodingResult
+from .task import DecodingTask, Runtime, compression_ratio, decode
+
+__all__ = [
+    "DecodingOptions",
+    "DecodingResult",
+    "DecodingTask",
+    "Runtime",
+    "compression_ratio",
+    "decode",
+    "detect_language",
+]

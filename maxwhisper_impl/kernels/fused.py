@@ -1,0 +1,138 @@
+"""Whisper's layers as kernels of our own (`mojo/`), for the CPU: few ops, each with its neighbours fused in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from max.dtype import DType
+from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, Weight, ops
+
+from ..dims import ModelDimensions
+
+PANEL = 64
+"""Columns of a packed weight panel; `mojo/tile.mojo` reads the same width."""
+HEAD = 64
+
+
+def pack(weight: np.ndarray) -> np.ndarray:
+    """A linear layer's `[n, k]` as float32 panels `[ceil(n / 64), k, 64]`, zero beyond n."""
+    n, k = weight.shape
+    panels = -(-n // PANEL)
+    packed = np.zeros((panels, k, PANEL), np.float32)
+    full = n // PANEL
+    packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
+    if full < panels:
+        packed[full, :, : n % PANEL] = weight[full * PANEL :].T
+    return packed
+
+
+class FusedOps:
+    """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict."""
+
+    extensions = (Path(__file__).parent / "mojo",)
+
+    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef):
+        self.device = device
+        self.weights = {name: Weight(name, DType.float32, array.shape, device) for name, array in weights.items()}
+
+    @staticmethod
+    def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A checkpoint's tensors as these ops read them: panels, with query, key and value side by side."""
+        ready: dict[str, np.ndarray] = {}
+        for name, tensor in tensors.items():
+            stem, _, kind = name.rpartition(".")
+            if stem.endswith(("attn.key", "attn.value", ".attn.query")):
+                continue  # joined below
+            if kind == "weight" and tensor.ndim == 3:  # conv [n, channels, taps]: a frame's channels lie together
+                ready[name] = pack(tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1))
+            elif kind == "weight" and tensor.ndim == 2:
+                ready[name] = pack(tensor)
+            else:
+                ready[name] = np.ascontiguousarray(tensor, np.float32)
+        for name in tensors:
+            if name.endswith("attn.key.weight"):
+                attn = name.removesuffix(".key.weight")
+                parts = ("key", "value") if attn.endswith(".cross_attn") else ("query", "key", "value")
+                ready[f"{attn}.{'+'.join(parts)}.weight"] = pack(
+                    np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
+                )
+                state = tensors[name].shape[0]
+                none = np.zeros(state, np.float32)  # the key projection has no bias
+                ready[f"{attn}.{'+'.join(parts)}.bias"] = np.concatenate(
+                    [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
+                ).astype(np.float32)
+        ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
+        return ready
+
+    @staticmethod
+    def cross_shape(dims: ModelDimensions) -> list[int]:
+        """Of one window's cross-attention keys and values, as `pack_kv` makes them."""
+        return [dims.n_text_head, 2, -(-dims.n_audio_ctx // PANEL) * PANEL * HEAD]
+
+    @staticmethod
+    def keys(cross: np.ndarray, count: int) -> np.ndarray:
+        """Keys `[batch, heads, count, 64]` out of what `pack_kv` made."""
+        batch, heads, _, size = cross.shape
+        panels = cross[:, :, 0].reshape(batch, heads, size // (PANEL * HEAD), HEAD, PANEL)
+        return panels.transpose(0, 1, 2, 4, 3).reshape(batch, heads, -1, HEAD)[:, :, :count]
+
+    @staticmethod
+    def cache_shape(dims: ModelDimensions, slots: Any) -> list[Any]:
+        """Of one layer's self-attention keys and values."""
+        return [2, slots, dims.n_text_head, dims.n_text_ctx, HEAD]
+
+    def weight(self, name: str) -> TensorValue:
+        return Graph.current.add_weight(self.weights[name])
+
+    def _stage(self, op: str, values: list[Any], shape: list[Any], **parameters: int | bool) -> TensorValue:
+        stage = ops.inplace_custom if any(isinstance(v, BufferValue) for v in values) else ops.custom
+        out = TensorType(DType.float32, shape, self.device)
+        return stage(f"whisper.{op}", self.device, values, [out], parameters)[0].tensor
+
+    def frames(self, mel: TensorValue) -> TensorValue:
+        """mel `[batch, channels, frames]` -> `[batch, frames + 2, channels]`, zero at both ends."""
+        batch, channels, frames = mel.shape
+        return self._stage("frames", [mel], [batch, int(frames) + 2, channels])
+
+    def conv(self, x: TensorValue, name: str, stride: int, position: str | None = None) -> TensorValue:
+        """gelu(conv(x)), three taps; without `position` the result is padded for the next convolution."""
+        weight, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
+        padded = position is None
+        frames = (int(x.shape[1]) - 2) // stride + 2 * padded
+        added = self.weight(position or "encoder.positional_embedding")  # read only where it is asked for
+        return self._stage("conv", [x, weight, bias, added], [x.shape[0], frames, bias.shape[0]],
+                           stride=stride, padded=padded, adds=not padded)
+
+    def layer_norm(self, x: TensorValue, name: str) -> TensorValue:
+        return self._stage("layer_norm", [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")], list(x.shape))
+
+    def linear(self, x: TensorValue, name: str, *, norm: str | None = None, gelu: bool = False,
+               residual: TensorValue | None = None) -> TensorValue:
+        """residual + gelu(norm(x) @ weight.T + bias); `name` may be several layers side by side, joined by "+"."""
+        weight, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
+        gamma, beta = (self.weight(f"{norm}.weight"), self.weight(f"{norm}.bias")) if norm else (bias, bias)
+        return self._stage("linear", [x, weight, bias, gamma, beta, x if residual is None else residual],
+                           [*x.shape[:2], bias.shape[0]], norm=norm is not None, gelu=gelu, adds=residual is not None)
+
+    def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
+        """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, 2, padded n * 64]`."""
+        padded = -(-int(x.shape[1]) // PANEL) * PANEL
+        return self._stage("pack_kv", [x], [x.shape[0], state // HEAD, 2, padded * HEAD])
+
+    def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
+        """Queries at the start of x's rows `[rows, n, state (…)]` over the `keys` of window `windows[row]`."""
+        return self._stage("attend", [x, kv, windows], [*x.shape[:2], int(kv.shape[1]) * HEAD], keys=keys)
+
+    def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
+        """Causal attention of x `[rows, n, 3 * state]`, after storing its keys and values in the cache."""
+        return self._stage("self_attend", [x, cache, source], [*x.shape[:2], int(x.shape[2]) // 3])
+
+    def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
+        """x `[rows, n, state]` at the positions `at`, the same in every row."""
+        return self._stage("pick_rows", [x, at], [x.shape[0], at.shape[0], x.shape[2]])
+
+    def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue:
+        """Token embeddings `[rows, n, state]` plus positions, the last of which is source's length - 1."""
+        weight, position = self.weight("decoder.token_embedding.weight"), self.weight("decoder.positional_embedding")
+        return self._stage("embed", [tokens, source, weight, position], [*tokens.shape, position.shape[1]])

@@ -1,0 +1,85 @@
+"""What turns a model's input into rows: tokens with their positions, and mel frames."""
+
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.gpu.host import DeviceContext
+
+from .tile import PANEL
+
+
+@extensibility.register("whisper.embed")
+struct Embed:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        y: OutputTensor[dtype=DType.float32, rank=3, ...],
+        tokens: InputTensor[dtype=DType.int32, rank=2, ...],
+        source: InputTensor[dtype=DType.int32, rank=2, ...],
+        weight: InputTensor[dtype=DType.float32, rank=3, ...],
+        position: InputTensor[dtype=DType.float32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """y[row, t] = weight[tokens[row, t]] + position[past + t]; weight in panels, past = source's length - n."""
+        var n = tokens.dim_size(1)
+        var width = y.dim_size(2)
+        var past = source.dim_size(1) - n
+        var table = weight.unsafe_ptr()
+        for row in range(tokens.dim_size(0)):
+            for t in range(n):
+                var token = Int(tokens.unsafe_ptr().unsafe_load(row * n + t))
+                var panel = token // PANEL * width * PANEL + token % PANEL
+                for d in range(width):
+                    y.unsafe_ptr().unsafe_store(
+                        (row * n + t) * width + d,
+                        table.unsafe_load(panel + d * PANEL)
+                        + position.unsafe_ptr().unsafe_load((past + t) * width + d),
+                    )
+
+
+@extensibility.register("whisper.frames")
+struct Frames:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        y: OutputTensor[dtype=DType.float32, rank=3, ...],
+        mel: InputTensor[dtype=DType.float32, rank=3, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """mel `[batch, channels, frames]` as rows, y `[batch, frames + 2, channels]`, zero at both ends."""
+        var channels = mel.dim_size(1)
+        var frames = mel.dim_size(2)
+        for item in range(mel.dim_size(0)):
+            var source = mel.unsafe_ptr().unsafe_offset(item * channels * frames)
+            var result = y.unsafe_ptr().unsafe_offset(item * (frames + 2) * channels)
+            for c in range(channels):
+                result.unsafe_store(c, 0)
+                result.unsafe_store((frames + 1) * channels + c, 0)
+            for t in range(frames):
+                for c in range(channels):
+                    result.unsafe_store((t + 1) * channels + c, source.unsafe_load(c * frames + t))
+
+
+@extensibility.register("whisper.pick_rows")
+struct PickRows:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        y: OutputTensor[dtype=DType.float32, rank=3, ...],
+        x: InputTensor[dtype=DType.float32, rank=3, ...],
+        at: InputTensor[dtype=DType.int32, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """y[row, i] = x[row, at[i]]: the positions whose logits are wanted."""
+        var n = x.dim_size(1)
+        var width = x.dim_size(2)
+        var picked = at.dim_size(0)
+        for row in range(x.dim_size(0)):
+            for i in range(picked):
+                var t = Int(at.unsafe_ptr().unsafe_load(i))
+                for d in range(width):
+                    y.unsafe_ptr().unsafe_store(
+                        (row * picked + i) * width + d, x.unsafe_ptr().unsafe_load((row * n + t) * width + d)
+                    )

@@ -1,0 +1,136 @@
+"""The same layers out of MAX's own ops: for GPUs, and as the plain twin that `fused` is held against."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from max.dtype import DType
+from max.graph import BufferValue, DeviceRef, Dim, Graph, TensorValue, Weight, ops
+
+from ..dims import ModelDimensions
+
+HEAD = 64
+EPSILON = 1e-5
+
+
+class StockOps:
+    """Stages MAX's ops in the current graph; `fused.FusedOps` says what each method does."""
+
+    extensions: tuple[Path, ...] = ()
+
+    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef):
+        self.device = device
+        self.weights = {name: Weight(name, DType.float32, array.shape, device) for name, array in weights.items()}
+
+    @staticmethod
+    def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A checkpoint's tensors in float32; convolutions `[n, channels, taps]` as products `[n, taps * channels]`."""
+        ready = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
+        for name, tensor in ready.items():
+            if tensor.ndim == 3:
+                ready[name] = np.ascontiguousarray(tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1))
+        return ready
+
+    @staticmethod
+    def cross_shape(dims: ModelDimensions) -> list[int]:
+        """Of one window's cross-attention keys and values."""
+        return [2, dims.n_text_head, dims.n_audio_ctx, HEAD]
+
+    @staticmethod
+    def keys(cross: np.ndarray, count: int) -> np.ndarray:
+        return cross[:, 0, :, :count]
+
+    @staticmethod
+    def cache_shape(dims: ModelDimensions, slots: Any) -> list[Any]:
+        """Of one layer's self-attention keys and values."""
+        return [slots, dims.n_text_ctx, 2 * dims.n_text_state]
+
+    def weight(self, name: str) -> TensorValue:
+        return Graph.current.add_weight(self.weights[name])
+
+    def frames(self, mel: TensorValue) -> TensorValue:
+        return mel.permute([0, 2, 1])
+
+    def conv(self, x: TensorValue, name: str, stride: int, position: str | None = None) -> TensorValue:
+        frames = int(x.shape[1])
+        x = ops.pad(x, [0, 0, 1, 1, 0, 0])
+        taps = [x[:, tap : tap + frames : stride, :] for tap in range(3)]
+        y = ops.gelu(self._product(ops.concat(taps, axis=2), name))
+        return y if position is None else y + self.weight(position)
+
+    def layer_norm(self, x: TensorValue, name: str) -> TensorValue:
+        return ops.layer_norm(x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias"), EPSILON)
+
+    def linear(self, x: TensorValue, name: str, *, norm: str | None = None, gelu: bool = False,
+               residual: TensorValue | None = None) -> TensorValue:
+        if norm:
+            x = self.layer_norm(x, norm)
+        stem, _, last = name.rpartition(".")
+        layers = [self._product(x, f"{stem}.{part}") for part in last.split("+")]
+        y = layers[0] if len(layers) == 1 else ops.concat(layers, axis=2)
+        y = ops.gelu(y) if gelu else y
+        return y if residual is None else residual + y
+
+    def _product(self, x: TensorValue, name: str) -> TensorValue:
+        y = x @ self.weight(f"{name}.weight").transpose(0, 1)
+        return y + self.weight(f"{name}.bias") if f"{name}.bias" in self.weights else y
+
+    def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
+        batch, n, width = x.shape
+        kv = x[:, :, int(width) - 2 * state :].reshape([batch, n, 2, state // HEAD, HEAD])
+        return kv.permute([0, 2, 3, 1, 4])
+
+    def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
+        heads = int(kv.shape[2])
+        mine = ops.gather(kv, windows, axis=0)
+        q = self._heads(x[:, :, : heads * HEAD], heads)
+        return self._merge(self._weigh(q, mine[:, 0], mine[:, 1]))
+
+    def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
+        rows, n, width = x.shape
+        state = int(width) // 3
+        length = source.shape[1]
+        past = length - n
+        here = [(slice(0, _size(rows)), rows), (slice(_size(past), _size(length)), n), slice(0, 2 * state)]
+        ops.buffer_store_slice(cache, x[:, :, state:], here)
+        positions = int(cache.shape[1])
+        column = self._range(0, length)
+        held = ops.buffer_load(cache).reshape([cache.shape[0] * positions, 2 * state])
+        kv = ops.gather(held, source * positions + column, axis=0)
+        keys, values = kv[:, :, :state], kv[:, :, state:]
+        heads = state // HEAD
+        visible = ops.unsqueeze(column, 0) <= ops.unsqueeze(self._range(past, length), 1)
+        mask = ops.where(visible, self._scalar(0.0), self._scalar(float("-inf")))
+        q = self._heads(x[:, :, :state], heads)
+        return self._merge(self._weigh(q, self._heads(keys, heads), self._heads(values, heads), mask))
+
+    def _weigh(self, q: TensorValue, k: TensorValue, v: TensorValue, mask: TensorValue | None = None) -> TensorValue:
+        scores = (q @ k.transpose(2, 3)) * HEAD**-0.5
+        return ops.softmax(scores if mask is None else scores + mask) @ v
+
+    def _heads(self, x: TensorValue, heads: int) -> TensorValue:
+        return x.reshape([*x.shape[:2], heads, HEAD]).permute([0, 2, 1, 3])
+
+    def _merge(self, x: TensorValue) -> TensorValue:
+        rows, heads, n, _ = x.shape
+        return x.permute([0, 2, 1, 3]).reshape([rows, n, int(heads) * HEAD])
+
+    def _range(self, start: Dim | int, stop: Dim) -> TensorValue:
+        return ops.range(start, stop, 1, out_dim=stop - start, dtype=DType.int32, device=self.device)
+
+    def _scalar(self, value: float) -> TensorValue:
+        return ops.constant(value, DType.float32, self.device)
+
+    def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue:
+        length = source.shape[1]
+        positions = self._range(length - tokens.shape[1], length)
+        embedded = ops.gather(self.weight("decoder.token_embedding.weight"), tokens, axis=0)
+        return embedded + ops.gather(self.weight("decoder.positional_embedding"), positions, axis=0)
+
+    def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
+        return ops.gather(x, at, axis=1)
+
+
+def _size(dim: Dim) -> TensorValue:
+    return ops.shape_to_tensor([dim]).reshape([])

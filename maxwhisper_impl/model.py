@@ -1,0 +1,106 @@
+"""Whisper's encoder and decoder as graphs, in terms of the ops of `kernels/`: which layer follows which, and no more.
+
+Layers carry openai-whisper's names. `taps`, where given, collects what each layer puts out, under its name.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from max.graph import BufferValue, TensorValue
+
+from .dims import ModelDimensions
+
+
+class Ops(Protocol):
+    """What a set of kernels offers; `kernels/fused.py` says what each op does."""
+
+    extensions: tuple[Path, ...]
+
+    def cross_shape(self, dims: ModelDimensions) -> list[int]: ...
+    def cache_shape(self, dims: ModelDimensions, slots: Any) -> list[Any]: ...
+    def frames(self, mel: TensorValue) -> TensorValue: ...
+    def conv(self, x: TensorValue, name: str, stride: int, position: str | None = None) -> TensorValue: ...
+    def layer_norm(self, x: TensorValue, name: str) -> TensorValue: ...
+    def linear(self, x: TensorValue, name: str, *, norm: str | None = None, gelu: bool = False,
+               residual: TensorValue | None = None) -> TensorValue: ...
+    def pack_kv(self, x: TensorValue, state: int) -> TensorValue: ...
+    def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue: ...
+    def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue: ...
+    def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue: ...
+    def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue: ...
+
+
+Taps = dict[str, TensorValue]
+
+
+def audio_encoder(ops: Ops, dims: ModelDimensions, mel: TensorValue, windows: TensorValue,
+                  taps: Taps | None = None) -> TensorValue:
+    """mel `[batch, n_mels, 2 * n_audio_ctx]` -> features `[batch, n_audio_ctx, n_audio_state]`; windows is 0, 1, …"""
+    taps = {} if taps is None else taps
+    x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
+    taps["encoder.conv1"] = x
+    x = ops.conv(x, "encoder.conv2", stride=2, position="encoder.positional_embedding")
+    taps["encoder.conv2"] = x
+    for i in range(dims.n_audio_layer):
+        block = f"encoder.blocks.{i}"
+        qkv = ops.linear(x, f"{block}.attn.query+key+value", norm=f"{block}.attn_ln")
+        taps[f"{block}.attn.query+key+value"] = qkv
+        kv = ops.pack_kv(qkv, dims.n_audio_state)
+        attended = ops.attend(qkv, kv, windows, dims.n_audio_ctx)
+        taps[f"{block}.attn.out.input"] = attended
+        x = ops.linear(attended, f"{block}.attn.out", residual=x)
+        taps[f"{block}.mlp_ln.input"] = x
+        x = mlp(ops, x, block, taps)
+    x = ops.layer_norm(x, "encoder.ln_post")
+    taps["encoder.ln_post"] = x
+    return x
+
+
+def mlp(ops: Ops, x: TensorValue, block: str, taps: Taps) -> TensorValue:
+    hidden = ops.linear(x, f"{block}.mlp.0", norm=f"{block}.mlp_ln", gelu=True)
+    taps[f"{block}.mlp.1"] = hidden
+    x = ops.linear(hidden, f"{block}.mlp.2", residual=x)
+    taps[block] = x
+    return x
+
+
+def cross_keys_values(ops: Ops, dims: ModelDimensions, features: TensorValue) -> list[TensorValue]:
+    """Keys and values of every decoder layer for features `[batch, n_audio_ctx, n_audio_state]`: once per window."""
+    return [
+        ops.pack_kv(ops.linear(features, f"decoder.blocks.{i}.cross_attn.key+value"), dims.n_text_state)
+        for i in range(dims.n_text_layer)
+    ]
+
+
+def text_decoder(ops: Ops, dims: ModelDimensions, tokens: TensorValue, source: TensorValue, windows: TensorValue,
+                 at: TensorValue, cross: list[TensorValue], caches: list[BufferValue],
+                 taps: Taps | None = None) -> list[TensorValue]:
+    """tokens `[rows, n]` behind what the caches hold -> logits `[rows, len(at), n_vocab]` of the positions `at`,
+    then each layer's cross-attention queries `[rows, n, n_text_state]`, which word times are made of.
+
+    source `[rows, length]` names the cache slot of each position, new ones included; windows `[rows]` the window
+    each row listens to. Prefill and step are the same graph: n is 1 in a step.
+    """
+    taps = {} if taps is None else taps
+    x = ops.embed(tokens, source)
+    queries: list[TensorValue] = []
+    taps["decoder.embedding"] = x
+    for i in range(dims.n_text_layer):
+        block = f"decoder.blocks.{i}"
+        qkv = ops.linear(x, f"{block}.attn.query+key+value", norm=f"{block}.attn_ln")
+        taps[f"{block}.attn.query+key+value"] = qkv
+        attended = ops.self_attend(qkv, caches[i], source)
+        taps[f"{block}.attn.out.input"] = attended
+        x = ops.linear(attended, f"{block}.attn.out", residual=x)
+        taps[f"{block}.cross_attn_ln.input"] = x
+        query = ops.linear(x, f"{block}.cross_attn.query", norm=f"{block}.cross_attn_ln")
+        taps[f"{block}.cross_attn.query"] = query
+        queries.append(query)
+        attended = ops.attend(query, cross[i], windows, dims.n_audio_ctx)
+        taps[f"{block}.cross_attn.out.input"] = attended
+        x = ops.linear(attended, f"{block}.cross_attn.out", residual=x)
+        taps[f"{block}.mlp_ln.input"] = x
+        x = mlp(ops, x, block, taps)
+    logits = ops.linear(ops.pick_rows(x, at), "decoder.token_embedding", norm="decoder.ln")
+    taps["logits"] = logits
+    return [logits, *queries]

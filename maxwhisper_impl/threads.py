@@ -1,0 +1,45 @@
+"""How many threads a process computes with: as many as it may use CPUs.
+
+MAX makes one thread for each CPU that the process may run on; asking its session for another number ends the process
+(26.7: "requesting different options to those used to create the existing CPUDevice"). So the CPUs are what is limited.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .errors import OptionError
+
+
+def available_cpus() -> int:
+    """CPUs that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_engine_threads: int | None = None
+"""Threads that MAX was started with in this process; it cannot be told another number later."""
+
+
+def start_engine(count: int | None) -> None:
+    """To be called before MAX's first session, and before each later one: OptionError if `count` came too late."""
+    global _engine_threads
+    if _engine_threads is None:
+        if count is not None:
+            limit_threads(count)
+        _engine_threads = available_cpus()
+    elif count not in (None, _engine_threads):
+        raise OptionError(
+            f"num_threads={count}: MAX runs with {_engine_threads} threads in this process; give it to the first model"
+        )
+
+
+def limit_threads(count: int) -> None:
+    """Keep this process to `count` CPUs from now on; to be called before MAX starts. OptionError out of range."""
+    available = available_cpus()
+    if not 1 <= count <= available:
+        raise OptionError(f"threads={count}: give 1 to {available}, the CPUs that this process may use")
+    if count == available:
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise OptionError(f"threads={count}: this system cannot keep a process to fewer than its {available} CPUs")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])

@@ -1,0 +1,110 @@
+"""The public model: a checkpoint ready to transcribe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
+from .decoding.options import make_options
+from .decoding.task import to_numpy
+from .dims import ModelDimensions
+from .transcribe import Progress, Transcription, transcribe
+from .transcribe_options import make_transcribe_options
+
+
+class Whisper:
+    """A model on a device; the methods are openai-whisper's, on NumPy arrays."""
+
+    def __init__(
+        self,
+        dims: ModelDimensions,
+        runtime: Runtime,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        alignment_heads: tuple[tuple[int, int], ...] | None = None,
+    ):
+        """`alignment_heads`: (layer, head) of the cross-attention; None: all of the upper half of the layers."""
+        self.dims = dims
+        self.runtime = runtime
+        self.device = device
+        self.dtype = dtype
+        upper = range(dims.n_text_layer // 2, dims.n_text_layer)
+        self.alignment_heads = alignment_heads or tuple((i, head) for i in upper for head in range(dims.n_text_head))
+
+    @property
+    def is_multilingual(self) -> bool:
+        return self.dims.is_multilingual
+
+    @property
+    def num_languages(self) -> int:
+        return self.dims.num_languages
+
+    def transcribe(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
+        """{"text", "segments", "language"} of a recording; see `maxwhisper_impl.transcribe`."""
+        return transcribe(self.runtime, audio, progress=progress, **options)
+
+    def stream(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Transcription:
+        """The same segment by segment: iterate over it; its `text` and `language` say how far it is."""
+        return Transcription(self.runtime, audio, make_transcribe_options(self.dims, **options), progress)
+
+    def decode(
+        self, mel: np.ndarray, options: DecodingOptions | None = None, **changes: Any
+    ) -> DecodingResult | list[DecodingResult]:
+        """The text of windows of 30 s: `mel` float32 [n_mels, 3000] for one result, [windows, n_mels, 3000] for a list.
+
+        Encoded features, [n_audio_ctx, n_audio_state] or a batch of them, are taken as well.
+        """
+        task = DecodingTask(self.runtime, make_options(options, **changes))
+        features, single = self._features(mel)
+        results = task.run(features)
+        return results[0] if single else results
+
+    def detect_language(self, mel: np.ndarray) -> tuple[Any, Any]:
+        """Id of the likeliest language token and the probability of each language; one window or a batch of them."""
+        features, single = self._features(mel)
+        ids, probs = detect_language(self.runtime, features)
+        return (ids[0], probs[0]) if single else (ids, probs)
+
+    def encode(self, mel: np.ndarray) -> np.ndarray:
+        """float32 [windows, n_audio_ctx, n_audio_state] of mel [windows, n_mels, 3000]; one window without it."""
+        features, single = self._features(mel)
+        array = to_numpy(features)
+        return array[0] if single else array
+
+    def logits(self, tokens: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """float32 [rows, count, n_vocab] for ids [rows, count] and features [rows, n_audio_ctx, n_audio_state]."""
+        tokens = np.asarray(tokens, dtype=np.int32)
+        return self.runtime.start(features).step(tokens, at=range(tokens.shape[1]))
+
+    def _features(self, mel: np.ndarray) -> tuple[Any, bool]:
+        """A batch of features, and whether one single window was given."""
+        single = mel.ndim == 2
+        batch = mel[None] if single else mel
+        encoded = batch.shape[-2:] == (self.dims.n_audio_ctx, self.dims.n_audio_state)
+        return batch if encoded else self.runtime.encode(batch), single
+
+
+def load_model(
+    name_or_path: str | Path,
+    device: str = "cpu",
+    dtype: str = "float32",
+    *,
+    num_threads: int | None = None,
+    download: bool = True,
+    progress: Callable[..., object] | None = None,
+) -> Whisper:
+    """A model by name ("tiny.en", "base", "turbo", …) or from a checkpoint's path.
+
+    CheckpointError if there is none; DeviceError if device or dtype are not there. `progress` is told what takes time.
+    """
+    from .runtime import MaxRuntime
+    from .weights import load_checkpoint
+
+    checkpoint = load_checkpoint(name_or_path, download=download)
+    runtime = MaxRuntime(checkpoint, device=device, dtype=dtype, num_threads=num_threads, progress=progress)
+    return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype, alignment_heads=checkpoint.alignment_heads)

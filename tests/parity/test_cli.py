@@ -1,0 +1,386 @@
+"""The command line: openai-whisper's flags, defaults and files; one line for every error; a quick start."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from maxwhisper_impl import cli, commands
+from maxwhisper_impl.corpus import Clip
+from maxwhisper_impl.dims import SIZES
+from maxwhisper_impl.errors import AudioError, OptionError
+from maxwhisper_impl.status import StatusLine
+from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
+
+OURS_ALONE = {"dtype"}
+DELIBERATE = {"device", "fp16"}
+"""no GPU unless it is asked for; the dtype is our own flag"""
+
+
+class OracleCalled(BaseException):
+    """What openai-whisper's own command line would have done; BaseException, since it catches Exception."""
+
+
+def oracle_module() -> Any:
+    """The module of openai-whisper's command line; its package hides it behind the function of the same name."""
+    return importlib.import_module("whisper.transcribe")
+
+
+def oracle_parser(monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
+    def stop(parser: argparse.ArgumentParser, *_: Any) -> None:
+        raise OracleCalled(parser)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        with pytest.raises(OracleCalled) as caught:
+            oracle_module().cli()
+    return caught.value.args[0]
+
+
+def our_parser() -> argparse.ArgumentParser:
+    commands_action = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return commands_action.choices["transcribe"]
+
+
+def flags(parser: argparse.ArgumentParser) -> dict[str, tuple[Any, ...]]:
+    return {a.dest: (set(a.option_strings), a.default, a.choices and set(a.choices)) for a in parser._actions}
+
+
+def test_flags_and_defaults_are_openais(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = flags(our_parser()), flags(oracle_parser(monkeypatch))
+    assert ours.keys() - OURS_ALONE == theirs.keys()
+    for name, (options, default, choices) in theirs.items():
+        assert ours[name][0] == options, name
+        if name not in DELIBERATE:
+            assert ours[name][1] == default, name
+        if name != "language":  # ours are checked against the model's own list
+            assert (ours[name][2] and set(ours[name][2])) == choices, name
+
+
+class FakeModel:
+    """Takes the place of the loaded model; keeps what `transcribe` is asked, file by file."""
+
+    def __init__(self, name: str = "tiny") -> None:
+        self.dims = SIZES[name]
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def transcribe(self, file: str, **options: Any) -> dict[str, Any]:
+        self.calls.append((file, options))
+        if "broken" in file:
+            raise AudioError(f"{file} cannot be read as audio: it is broken")
+        segment = {"id": 0, "seek": 0, "start": 0.0, "end": 1.5, "text": f" said in {Path(file).stem}", "tokens": [1]}
+        return {"text": segment["text"], "segments": [segment], "language": "en"}
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeModel:
+    model = FakeModel()
+    monkeypatch.setattr(commands, "_load", lambda options: model)
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.wav", "broken.wav", "two.wav"):
+        (tmp_path / name).write_bytes(b"")
+    return model
+
+
+def oracle_options(arguments: list[str]) -> dict[str, Any]:
+    """The keywords with which openai-whisper's command line calls `transcribe`."""
+    import whisper
+
+    cli_of_openai = oracle_module()
+
+    def stop(model: Any, audio: str, **options: Any) -> None:
+        raise OracleCalled(options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["whisper", *arguments])
+        patch.setattr(whisper, "load_model", lambda *_, **__: None)
+        patch.setattr(cli_of_openai, "transcribe", stop)
+        with pytest.raises(OracleCalled) as caught:
+            cli_of_openai.cli()
+    return caught.value.args[0]
+
+
+numbers = st.floats(0.01, 4).map(lambda x: f"{x:.2f}")
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    "--task": st.sampled_from(["transcribe", "translate"]),
+    "--language": st.sampled_from(["en", "de", "French", "yue"]).filter(lambda code: code != "yue"),
+    "--temperature": st.sampled_from(["0", "0.4", "1"]),
+    "--best_of": st.sampled_from(["1", "7", "None"]),
+    "--beam_size": st.sampled_from(["1", "5", "None"]),
+    "--length_penalty": st.sampled_from(["0", "0.5", "1"]),
+    "--suppress_tokens": st.sampled_from(["-1", "", "1,2,3"]),
+    "--initial_prompt": st.text("abc ü", max_size=9).map(lambda text: "x" + text),
+    "--condition_on_previous_text": st.sampled_from(["True", "False"]),
+    "--temperature_increment_on_fallback": st.sampled_from(["None", "0.1", "0.5"]),
+    "--compression_ratio_threshold": numbers | st.just("None"),
+    "--logprob_threshold": numbers.map(lambda x: f"-{x}") | st.just("None"),
+    "--no_speech_threshold": numbers | st.just("None"),
+    "--clip_timestamps": st.sampled_from(["0", "1.5,2", "0,1,2"]),
+    "--verbose": st.sampled_from(["True", "False"]),
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(sorted(VALUES)), st.none(), max_size=8).flatmap(
+    lambda chosen: st.fixed_dictionaries({name: VALUES[name] for name in chosen})))
+def test_options_reach_transcribe_as_openais_do(fake: FakeModel, chosen: dict[str, str]) -> None:
+    arguments = [f"{name}={value}" for name, value in chosen.items()]
+    assert cli.main(["transcribe", "one.wav", "--model", "tiny", *arguments]) == 0
+    _, ours = fake.calls[-1]
+    theirs = oracle_options(["one.wav", "--model", "tiny", *arguments])
+    left_out = {"fp16", "prepend_punctuations", "append_punctuations"}  # the last two concern words alone
+    assert ours == {**{k: v for k, v in theirs.items() if k not in left_out}, "temperature": ours["temperature"]}
+    assert np.array_equal(*(np.atleast_1d(options["temperature"]) for options in (ours, theirs)))
+
+
+def test_english_models_are_asked_for_english(fake: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.dims = SIZES["tiny.en"]
+    assert cli.main(["transcribe", "one.wav", "--model", "tiny.en"]) == 0
+    assert capsys.readouterr().err == ""
+    assert cli.main(["transcribe", "one.wav", "--model", "tiny.en", "--language", "de"]) == 0
+    assert [options["language"] for _, options in fake.calls] == ["en", "en"]
+    assert "tiny.en is an English-only model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["txt", "vtt", "srt", "tsv", "json"])
+def test_files_are_written_where_asked(fake: FakeModel, form: str, tmp_path: Path) -> None:
+    assert cli.main(["transcribe", "one.wav", "two.wav", "--output_format", form, "-o", "new/folder"]) == 0
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [f"one.{form}", f"two.{form}"]
+    assert "said in one" in (tmp_path / "new" / "folder" / f"one.{form}").read_text()
+
+
+def test_all_formats_are_the_default(fake: FakeModel, tmp_path: Path) -> None:
+    assert cli.main(["transcribe", "one.wav"]) == 0
+    assert {path.suffix for path in tmp_path.glob("one.*")} == {".wav", ".txt", ".vtt", ".srt", ".tsv", ".json"}
+
+
+def test_one_bad_file_costs_itself_alone(fake: FakeModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = cli.main(["transcribe", "gone.wav", "one.wav", "broken.wav", "two.wav", "-f", "txt"])
+    assert status == 1
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["one.txt", "two.txt"]
+    assert capsys.readouterr().err.splitlines() == [
+        "maxwhisper: error: gone.wav: no such file",
+        "maxwhisper: error: broken.wav cannot be read as audio: it is broken",
+    ]
+
+
+def test_no_model_is_loaded_for_files_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("loaded"))
+    assert cli.main(["transcribe", "gone.wav"]) == 1
+
+
+def test_standard_input_has_a_name(fake: FakeModel, tmp_path: Path) -> None:
+    assert cli.main(["transcribe", "-", "-f", "txt"]) == 0
+    assert fake.calls[0][0] == "-"
+    assert (tmp_path / "stdin.txt").exists()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ([], "the following arguments are required: FILE"),
+    (["one.wav", "--beam_size", "many"], "argument --beam_size: invalid whole number or None value: 'many'"),
+    (["one.wav", "--verbose", "maybe"], "expected True or False, got 'maybe'"),
+    (["one.wav", "--output_format", "doc"], "invalid choice: 'doc'"),
+    (["one.wav", "--no_such_flag"], "unrecognized arguments: --no_such_flag"),
+    (["one.wav", "two/one.mp3"], "the transcripts of one.wav and two/one.mp3 would both be named one"),
+    (["one.wav", "--highlight_words", "True"], "--highlight_words requires --word_timestamps True"),
+    (["one.wav", "--temperature_increment_on_fallback", "0"], "--temperature_increment_on_fallback 0.0: give a number"),
+    (["one.wav", "--model", "tiny", "--language", "Klingon"], "unknown language 'Klingon'"),
+    (["one.wav", "--model", "tiny", "--best_of", "0"], "best_of=0"),
+    (["one.wav", "--model", "tiny", "--clip_timestamps", "soon"], "clip_timestamps='soon'"),
+])
+def test_wrong_use_is_one_line_and_status_2(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
+                                            tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.wav").write_bytes(b"")
+    monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("a model was loaded before the options were checked"))
+    try:
+        status = cli.main(["transcribe", *arguments])
+    except SystemExit as left:
+        status = left.code
+    assert status == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("maxwhisper: error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(("raised", "status", "line"), [
+    (OptionError("this option"), 2, "maxwhisper: error: this option"),
+    (AudioError("this audio"), 1, "maxwhisper: error: this audio"),
+    (KeyboardInterrupt(), 130, "maxwhisper: error: interrupted"),
+    (PermissionError(13, "Permission denied", "/out"), 1, "maxwhisper: error: /out: Permission denied"),
+])
+def test_errors_are_one_line(raised: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: Any) -> int:
+        raise raised
+
+    monkeypatch.setattr(commands, "convert", fail)
+    assert cli.main(["convert", "a", "b.pt"]) == status
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "convert", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["convert", "a", "b.pt"])
+
+
+def test_model_dir_is_the_only_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.wav").write_bytes(b"")
+    status = cli.main(["transcribe", str(tmp_path / "one.wav"), "--model", "tiny.en", "--model_dir", str(tmp_path),
+                       "-o", str(tmp_path)])
+    assert status == 1
+    assert f"{tmp_path} holds neither tiny.en.pt nor tiny.en" in capsys.readouterr().err
+
+
+def test_convert_keeps_every_tensor(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.npz", tmp_path / "b"
+    save_checkpoint(random_checkpoint(SIZES["tiny"], seed=1), first)
+    assert cli.main(["convert", str(first), str(second), "--format", "ctranslate2"]) == 0
+    want, got = load_checkpoint(first).tensors, load_checkpoint(second).tensors
+    assert got.keys() == want.keys()
+    assert all(np.array_equal(got[name], want[name]) for name in want)
+    assert cli.main(["convert", str(first), str(tmp_path / "nameless")]) == 2
+    assert cli.main(["convert", str(tmp_path / "gone.pt"), str(tmp_path / "c.npz")]) == 1
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "maxwhisper_impl", *arguments], text=True, capture_output=True,
+                          timeout=300, check=False, **options)
+
+
+def test_the_command_itself() -> None:
+    started = time.monotonic()
+    helped = run("--help")
+    took = time.monotonic() - started
+    assert helped.returncode == 0
+    assert "transcribe" in helped.stdout
+    assert took < 5, "a second or two on a busy machine; importing torch or MAX takes longer"
+    assert run("--version").stdout.startswith("maxwhisper ")
+    unknown = run("transcribe", __file__, "--model", "enormous")
+    assert unknown.returncode == 1
+    *progress, line = unknown.stderr.splitlines()
+    assert all(line.startswith("loading enormous") for line in progress)
+    assert line.startswith("maxwhisper: error: 'enormous' is neither a file or folder nor a model's name")
+
+
+def loaded_modules(*arguments: str) -> set[str]:
+    """Top-level modules after running the command in a process of its own."""
+    code = ("import sys; from maxwhisper_impl.cli import main\n"
+            "try: status = main(sys.argv[1:])\n"
+            "except SystemExit as left: status = left.code\n"
+            "print('\\nMODULES', *{name.partition('.')[0] for name in sys.modules}); sys.exit(status)")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not {"torch", "max", "whisper", "scipy", "matplotlib", "rich"} & loaded_modules("--help")
+
+
+@pytest.fixture
+def spoken(clips: list[Clip]) -> Clip:
+    return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
+
+
+def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path) -> None:
+    modules = loaded_modules("transcribe", str(spoken.audio), "--model", str(checkpoint.source), "-o", str(tmp_path),
+                             "--beam_size", "None", "--verbose", "False")
+    assert "max" in modules
+    assert not {"torch", "whisper", "faster_whisper", "matplotlib", "scipy", "numba", "jiwer"} & modules
+
+
+def test_files_are_those_of_openais_command(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(checkpoint, tmp_path / "model.pt")
+    common = [str(spoken.audio), "--output_format", "all", "--verbose", "False", "--language", "en"]
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    assert cli.main(["transcribe", *common, "--model", str(checkpoint.source), "-o", str(ours)]) == 0
+    asked = ["whisper", *common, "--model", str(tmp_path / "model.pt"), "-o", str(theirs), "--fp16", "False"]
+    monkeypatch.setattr(sys, "argv", asked)
+    monkeypatch.setattr("whisper.audio.load_audio", decoded)
+    oracle_module().cli()
+    for path in theirs.iterdir():
+        if path.suffix != ".json":
+            assert (ours / path.name).read_bytes() == path.read_bytes(), path.name
+    got, want = (json.loads((folder / f"{spoken.audio.stem}.json").read_text()) for folder in (ours, theirs))
+    assert got.keys() == want.keys()
+    assert got["text"] == want["text"]
+    assert [s["tokens"] for s in got["segments"]] == [s["tokens"] for s in want["segments"]]
+    assert [s.keys() for s in got["segments"]] == [s.keys() for s in want["segments"]]
+
+
+def decoded(file: str) -> np.ndarray:
+    """openai-whisper asks the `ffmpeg` program, which need not be here."""
+    from maxwhisper_impl.audio import load_audio
+
+    return load_audio(file)
+
+
+class Screen(io.StringIO):
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Runs the status line's clock ten times as fast."""
+    for name, seconds in {"QUIET": 0.1, "TICK": 0.02, "REPEAT": 0.2}.items():
+        monkeypatch.setattr(f"maxwhisper_impl.status.{name}", seconds)
+    return time.sleep
+
+
+def test_status_is_rewritten_on_a_terminal(hurried: Callable[[float], None]) -> None:
+    screen = Screen(is_terminal=True)
+    with StatusLine(screen) as status:
+        status("compiling")
+        hurried(0.4)
+        status("short")
+    lines = screen.getvalue().split("\n")
+    assert lines[0].startswith("\r\x1b[Kcompiling … 0 s\r\x1b[K")
+    assert lines[0].endswith("compiling: done after 0 s")
+    assert lines[1:] == [""], "what was over at once is not mentioned"
+
+
+def test_status_is_a_few_lines_elsewhere(hurried: Callable[[float], None]) -> None:
+    screen = Screen(is_terminal=False)
+    with contextlib.suppress(KeyError), StatusLine(screen) as status:
+        status("compiling")
+        hurried(0.7)
+        raise KeyError
+    *repeated, last = screen.getvalue().splitlines()
+    assert 2 <= len(repeated) <= 4
+    assert set(repeated) == {"compiling … 0 s", "compiling … 1 s"} or set(repeated) == {"compiling … 0 s"}
+    assert last == "compiling: stopped after 1 s"
+
+
+def test_a_quick_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maxwhisper_impl.status.QUIET", 60)
+    monkeypatch.setattr("maxwhisper_impl.status.TICK", 0.01)
+    screen = Screen(is_terminal=True)
+    with StatusLine(screen) as status:
+        status("loading")
+        time.sleep(0.2)
+    assert screen.getvalue() == ""

@@ -1,0 +1,254 @@
+"""Whole recordings by our rules on the oracle's own logits: every field of every segment, option by option."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import whisper
+
+from maxwhisper_impl import DecodingResult, Whisper
+from maxwhisper_impl.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
+from maxwhisper_impl.corpus import Clip
+from maxwhisper_impl.segments import Window, cut_segments
+from maxwhisper_impl.tokenizer import get_tokenizer
+from tests.implementations import Model
+from tests.oracle_runtime import LOGPROB_ROUNDING, Draws, OracleRuntime, exact_oracle
+
+pytestmark = pytest.mark.rules
+
+Options = dict[str, Any]
+NEVER: Options = {"compression_ratio_threshold": None, "logprob_threshold": None, "no_speech_threshold": None}
+NO_SILENCE: Options = {"no_speech_threshold": None}
+SHORT: Options = {"without_timestamps": True, "sample_len": 24}
+"""few steps a window, and no seek back"""
+
+CASES: dict[str, Options] = {
+    "defaults": {},
+    "windows by themselves": {"condition_on_previous_text": False, "temperature": 0.0},
+    "initial prompt": {"initial_prompt": "A list of ports and tides.", "temperature": 0.0},
+    "carried initial prompt": {
+        "initial_prompt": " a list of ports, winds, tides and names" * 8,
+        "carry_initial_prompt": True,
+        "temperature": 0.0,
+    },
+    "no timestamps": {"without_timestamps": True, "temperature": 0.0},
+    "clips": {"clip_timestamps": "3,6.5,20,24.004,11,14", "temperature": 0.0},
+    "from a time on": {"clip_timestamps": [31.0], "temperature": 0.0},
+    "no thresholds": {**NEVER},
+    "falls back to the last temperature": {"logprob_threshold": 0.0, "temperature": (0.0, 0.3), "best_of": 2, **SHORT},
+    "falls back on repetition": {"compression_ratio_threshold": 0.5, "temperature": (0.0, 0.4, 0.8), "sample_len": 40},
+    "hot results are no context": {"logprob_threshold": 0.0, "temperature": (0.0, 0.6), **NO_SILENCE, **SHORT},
+    "silence is not decoded again": {"logprob_threshold": 0.0, "no_speech_threshold": 0.0, "temperature": (0.0, 0.6)},
+    "no speech": {"no_speech_threshold": 0.0, "logprob_threshold": None, "temperature": 0.0},
+    "no speech, but likely text": {"no_speech_threshold": 0.0, "logprob_threshold": -5.0, "temperature": 0.0},
+    "beams, then samples": {
+        "beam_size": 2,
+        "patience": 1.5,
+        "best_of": 2,
+        "temperature": (0.0, 0.5),
+        "logprob_threshold": -0.1,
+        **SHORT,
+    },
+}
+SLOW = {
+    "initial prompt",
+    "no timestamps",
+    "from a time on",
+    "no thresholds",
+    "falls back on repetition",
+    "silence is not decoded again",
+    "no speech, but likely text",
+}
+
+MULTILINGUAL: dict[str, Options] = {
+    "detected": {"temperature": 0.0, "clip_timestamps": "0,5"},
+    "translated": {"task": "translate", "language": "de", "temperature": 0.0, "clip_timestamps": "0,5"},
+    "by name": {"language": "German", "temperature": 0.0, "clip_timestamps": "0,5"},
+}
+
+
+@pytest.fixture(scope="module")
+def rules(oracle: Model) -> Whisper:
+    """Our rules on the oracle's logits."""
+    return Whisper(oracle.dims, OracleRuntime(oracle.torch))
+
+
+def joined(clips: list[Clip], language: str, seconds: float) -> np.ndarray:
+    """Clips one after the other up to some length, with pauses between them and a long one in the middle."""
+    parts, length = [], 0.0
+    for clip in sorted((c for c in clips if c.language == language and c.seconds < 8), key=lambda c: c.id):
+        pause = 7.0 if length < seconds / 2 <= length + clip.seconds else 2.5
+        parts += [load_audio(clip.audio), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
+        length += clip.seconds + pause
+        if length > seconds:
+            return np.concatenate(parts)[: int(seconds * SAMPLE_RATE)]
+    pytest.skip(f"the corpora have less than {seconds} s of short clips in {language}")
+
+
+@pytest.fixture(scope="module")
+def recording(clips: list[Clip]) -> np.ndarray:
+    """English, two windows: 38.3 s."""
+    return joined(clips, "en", 38.3)
+
+
+def compare(name: str, rules: Whisper, oracle: Model, audio: np.ndarray, options: Options) -> dict[str, Any]:
+    draws = Draws()
+    with draws.recording():
+        ours = rules.transcribe(audio, **options)
+    with exact_oracle(), draws.replaying():
+        theirs = whisper.transcribe(oracle.torch, audio, fp16=False, **options)
+    assert_results(name, ours, theirs)
+    return ours
+
+
+def assert_results(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Equal in every key, in the same order (JSON shows it); only sums of float32 may be rounded otherwise."""
+    for number, (got, want) in enumerate(zip(ours["segments"], theirs["segments"], strict=False)):
+        where = f"{name}: segment {number} of the window at {want['seek'] / 100} s"
+        assert list(got) == list(want), where
+        for key, value in want.items():
+            if key in ("avg_logprob", "no_speech_prob"):
+                assert got[key] == pytest.approx(value, abs=LOGPROB_ROUNDING), f"{where}: {key}"
+            else:
+                assert got[key] == value, f"{where}: {key}"
+    assert len(ours["segments"]) == len(theirs["segments"]), name
+    assert list(ours) == list(theirs), name
+    assert (ours["text"], ours["language"]) == (theirs["text"], theirs["language"]), name
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
+def test_option(rules: Whisper, oracle: Model, recording: np.ndarray, name: str) -> None:
+    result = compare(name, rules, oracle, recording, {"language": "en", **CASES[name]})
+    if name == "defaults":
+        assert result["segments"][-1]["seek"] > 0, "one window only"
+    assert bool(result["text"]) == (name not in ("no speech", "silence is not decoded again"))
+
+
+@pytest.mark.multilingual
+@pytest.mark.parametrize("name", MULTILINGUAL)
+def test_language(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> None:
+    result = compare(name, rules, oracle, joined(clips, "de", 9.0), MULTILINGUAL[name])
+    assert result["language"] == MULTILINGUAL[name].get("language", "de")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["defaults", "windows by themselves", "carried initial prompt"])
+def test_long_files(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> None:
+    for clip in clips:
+        if clip.seconds > 100:
+            options = {"language": clip.language or "en", **CASES[name]}
+            compare(clip.id, rules, oracle, load_audio(clip.audio), options)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 79, 80, 160, 8000])
+def test_very_short_audio(rules: Whisper, oracle: Model, samples: int) -> None:
+    """No audio has no segments; less than a frame has none either."""
+    audio = np.linspace(-0.1, 0.1, samples, dtype=np.float32)
+    if samples == 0:
+        assert rules.transcribe(audio, language="en") == {"text": "", "segments": [], "language": "en"}
+    else:
+        compare(f"{samples} samples", rules, oracle, audio, {"language": "en", "temperature": 0.0, "sample_len": 8})
+
+
+def test_stream_yields_segments_when_they_are_final(rules: Whisper, recording: np.ndarray) -> None:
+    done: list[tuple[float, float]] = []
+    options: Options = {"language": "en", "temperature": 0.0, "without_timestamps": True, "sample_len": 10}
+    whole = rules.transcribe(recording, **options)
+    stream = rules.stream(recording, progress=lambda now, total: done.append((now, total)), **options)
+    segments = iter(stream)
+    first = next(segments)
+    encodes = rules.runtime.encodes
+    assert first == whole["segments"][0]
+    assert not done, "the first window is not done yet"
+    assert [first, *segments] == whole["segments"]
+    assert rules.runtime.encodes > encodes, "the second window was encoded before it was asked for"
+    assert (stream.text, stream.language) == (whole["text"], "en")
+    assert [now for now, _ in done] == sorted({now for now, _ in done})
+    assert done[-1] == (pytest.approx(len(recording) / SAMPLE_RATE, abs=0.01),) * 2
+
+
+def test_a_window_is_encoded_once_whatever_it_takes(rules: Whisper, recording: np.ndarray) -> None:
+    """Detecting the language and falling back read the same features."""
+    runtime = rules.runtime
+    before = runtime.encodes
+    result = rules.transcribe(recording, logprob_threshold=0.0, temperature=(0.0, 0.2, 0.4), sample_len=10,
+                              condition_on_previous_text=False, no_speech_threshold=None)
+    windows = {segment["seek"] for segment in result["segments"]}
+    assert runtime.encodes - before == len(windows)
+
+
+def test_verbose_prints_what_the_oracle_prints(
+    rules: Whisper, oracle: Model, recording: np.ndarray, capsys: Any
+) -> None:
+    options: Options = {"temperature": 0.0, "verbose": True, "clip_timestamps": "0,8"}
+    rules.transcribe(recording, **options)
+    ours = capsys.readouterr().out
+    whisper.transcribe(oracle.torch, recording, fp16=False, **options)
+    assert ours == capsys.readouterr().out
+    assert "[00:00.000 --> " in ours
+
+
+def test_progress_bar(rules: Whisper, recording: np.ndarray, capsys: Any) -> None:
+    rules.transcribe(recording, temperature=0.0, verbose=False, clip_timestamps="0,5", sample_len=5, language="en")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "/3830" in err
+
+
+def test_seed_reproduces_a_sampled_transcript(rules: Whisper, recording: np.ndarray) -> None:
+    def text(seed: int) -> str:
+        clip: Options = {"clip_timestamps": "0,8", "language": "en", "sample_len": 12}
+        return rules.transcribe(recording, temperature=1.0, seed=seed, **NEVER, **clip)["text"]
+
+    assert text(1) == text(1)
+    assert text(1) != text(2)
+
+
+TOKENIZER = get_tokenizer(True, language="en", task="transcribe")
+AND, SO = TOKENIZER.encode(" and so")
+WINDOW = Window(seek=1000, size=2000)
+"""20 s from 10 s on"""
+
+
+def at(second: float) -> int:
+    return TOKENIZER.timestamp_begin + round(second / 0.02)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "segments", "advance"),
+    [
+        pytest.param([AND, SO], [(10.0, 30.0, " and so")], 2000, id="no timestamps: the whole window"),
+        pytest.param([at(0), AND], [(10.0, 30.0, " and")], 2000, id="only an opening 0.00: the whole window"),
+        pytest.param([at(1), AND], [(10.0, 11.0, " and")], 2000, id="only an opening timestamp"),
+        pytest.param([at(0), AND, at(4)], [(10.0, 14.0, " and")], 2000, id="one segment: nothing follows"),
+        pytest.param([at(0), AND, at(4), at(4)], [(10.0, 14.0, " and")], 400, id="on from the opened segment"),
+        pytest.param([at(0), AND, at(4), at(5)], [(10.0, 14.0, " and")], 400, id="on from the last end"),
+        pytest.param([at(0), AND, at(4), at(5), SO], [(10.0, 14.0, " and")], 400, id="an unfinished segment is left"),
+        pytest.param(
+            [at(0), AND, at(4), at(5), SO, at(9)],
+            [(10.0, 14.0, " and"), (15.0, 19.0, " so")],
+            2000,
+            id="ends in a single timestamp: the window is done",
+        ),
+        pytest.param(
+            [at(0.5), AND, at(4), at(5), SO, at(9), at(9)],
+            [(10.5, 14.0, " and"), (15.0, 19.0, " so")],
+            900,
+            id="two segments, both closed",
+        ),
+        pytest.param([], [(10.0, 30.0, "")], 2000, id="nothing"),
+    ],
+)
+def test_segments_and_seek(tokens: list[int], segments: list[tuple[float, float, str]], advance: int) -> None:
+    cut = cut_segments(DecodingResult(None, "en", tokens=tokens), WINDOW, TOKENIZER)
+    assert [(pytest.approx(s["start"]), pytest.approx(s["end"]), s["text"]) for s in cut.segments] == segments
+    assert cut.advance == advance
+    kept = [token for segment in cut.segments for token in segment["tokens"]]
+    assert kept == tokens[: len(kept)]
+
+
+def test_windows_and_seconds() -> None:
+    assert Window(0, N_FRAMES).duration == 30.0
+    assert Window(1, 1).start == HOP_LENGTH / SAMPLE_RATE

@@ -1,0 +1,125 @@
+"""Speed against the peers, as ratios of the same run. What is timed has passed a parity check just before.
+
+The cases that are not `slow` are the smoke of `make test`: few rounds, no gate, the ratio printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests import compare
+from tests.implementations import PINNED, Model, checkpoint_name
+from tests.perf.conftest import Peer
+from tests.perf.ratio import Ratio
+from tests.quality.wer import normalizer
+
+pytestmark = pytest.mark.first_checkpoint
+
+if TYPE_CHECKING:
+    from maxwhisper_impl.weights import Checkpoint
+
+SMOKE, FULL = 4, 30
+GATES = {("encode", "tiny.en"): 1.0, ("transcribe", "tiny.en", "faster-whisper"): 1.2}
+"""Least ratio, at the lower end of the interval, by case and checkpoint, of one peer or of each."""
+
+Race = Callable[..., Ratio]
+
+
+def gate(case: str, checkpoint: Checkpoint, peer: Peer, got: Ratio) -> None:
+    name = checkpoint_name(checkpoint)
+    least = GATES.get((case, name, peer.name), GATES.get((case, name)))
+    if least is not None:
+        compare.assert_ratio(
+            f"{case} {name} / {peer.name}", got.median, got.low, got.high, at_least=least, validity=got.validity
+        )
+
+
+def encode(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+) -> Ratio:
+    mel = oracle.mel(utterance)[None]
+    compare.assert_tensor("features", model.encode(mel), oracle.encode(mel), "encoder.ln_post")
+    return race(
+        f"encode {checkpoint_name(checkpoint)}", lambda: model.encode(mel), lambda: peer.model.encode(mel), rounds
+    )
+
+
+def decode(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+) -> Ratio:
+    features, options = oracle.encode(oracle.mel(utterance)[None]), {"language": "en", "without_timestamps": True}
+    want = oracle.decode(features, **options)[0].tokens
+    for name, system in (("ours", model), (peer.name, peer.model)):
+        compare.assert_tokens(f"{name}, timed decode", system.decode(features, **options)[0].tokens, want, minimum=20)
+    return race(
+        f"decode {len(want)} steps {checkpoint_name(checkpoint)}",
+        lambda: model.decode(features, **options),
+        lambda: peer.model.decode(features, **options),
+        rounds,
+    )
+
+
+def transcribe(
+    model: Model, oracle: Model, peer: Peer, audio: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+) -> Ratio:
+    options = {**PINNED, "language": "en"}
+    want = oracle.transcribe(audio, **options)["text"]
+    compare.assert_text("ours, timed transcribe", model.transcribe(audio, **options)["text"], want)
+    normal = normalizer("en")
+    theirs = normal(peer.model.transcribe(audio, **options)["text"]).split()
+    assert abs(len(theirs) - len(normal(want).split())) < 0.05 * len(theirs), f"{peer.name} wrote another text"
+    return race(
+        f"transcribe {len(audio) / 16000:.0f} s {checkpoint_name(checkpoint)}",
+        lambda: model.transcribe(audio, **options),
+        lambda: peer.model.transcribe(audio, **options),
+        rounds,
+    )
+
+
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(SMOKE, id="smoke"), pytest.param(FULL, id="full", marks=pytest.mark.slow)]
+)
+def test_mel(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+) -> None:
+    compare.assert_tensor("mel", model.mel(utterance), oracle.mel(utterance), "mel")
+    race(f"mel {checkpoint.dims.n_mels}", lambda: model.mel(utterance), lambda: peer.model.mel(utterance), rounds)
+
+
+def test_encode_smoke(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+) -> None:
+    encode(model, oracle, peer, utterance, race, checkpoint, SMOKE)
+
+
+def test_decode_smoke(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+) -> None:
+    decode(model, oracle, peer, utterance, race, checkpoint, SMOKE)
+
+
+@pytest.mark.slow
+@pytest.mark.small_dims
+def test_encode(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+) -> None:
+    gate("encode", checkpoint, peer, encode(model, oracle, peer, utterance, race, checkpoint, FULL))
+
+
+@pytest.mark.slow
+@pytest.mark.small_dims
+def test_decode(
+    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+) -> None:
+    gate("decode", checkpoint, peer, decode(model, oracle, peer, utterance, race, checkpoint, FULL))
+
+
+@pytest.mark.slow
+def test_transcribe(
+    model: Model, oracle: Model, peer: Peer, long_clip_audio: np.ndarray, race: Race, checkpoint: Checkpoint
+) -> None:
+    gate("transcribe", checkpoint, peer, transcribe(model, oracle, peer, long_clip_audio, race, checkpoint, 8))

@@ -1,0 +1,63 @@
+"""The suite's own options: what cannot be tested is an error that says so; the header and the markers say what is."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import conftest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--impl", "whisper.cpp"],
+            "--impl whisper.cpp: unknown; there are maxwhisper_impl, openai-whisper, faster-whisper",
+        ),
+        (["--oracle", "x"], "--oracle x: unknown; there are maxwhisper_impl, openai-whisper, faster-whisper"),
+        (["--corpus", "/nowhere"], "--corpus /nowhere: no such folder"),
+        (["--dtype", "float8"], "--dtype: invalid choice: 'float8'"),
+    ],
+)
+def test_what_is_not_there_is_an_error(arguments: list[str], says: str) -> None:
+    done = run(*arguments, "tests/test_options.py", "--co", "-q")
+    assert done.returncode == 4
+    assert says in done.stderr
+
+
+@pytest.mark.skipif(conftest.cuda_devices() > 0, reason="there is a GPU")
+def test_a_device_that_is_not_there_is_an_error() -> None:
+    done = run("--device", "cuda", "--co", "-q")
+    assert done.returncode == 4
+    assert "--device cuda: this machine has no CUDA GPU" in done.stderr
+
+
+def test_header_and_markers() -> None:
+    done = run(
+        "--co", "-m", "perf", "--checkpoint", "base", "--impl", "openai-whisper", "tests/perf", "tests/test_wer.py"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in (
+        "under test: openai-whisper (openai-whisper ",
+        "oracle: openai-whisper",
+        "checkpoints: base;",
+        "machine: ",
+    ):
+        assert part in done.stdout
+    assert "test_encode_smoke[openai-whisper-base]" in done.stdout
+    assert "test_wer.py" not in done.stdout.split("collected")[1]
+
+
+def test_the_header_needs_neither_torch_nor_max() -> None:
+    code = "import sys, conftest; print([m for m in ('torch', 'max', 'whisper', 'ctranslate2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,83 @@
+"""The statistics of the perf gates: on times whose true ratio is known, and on times that prove nothing."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.perf.ratio import Interleaved, ratio
+
+
+def times(
+    true_ratio: float, noise: float, rounds: int = 40, seed: int = 0, drift: float = 0.0
+) -> tuple[list[float], list[float]]:
+    random = np.random.default_rng(seed)
+    clock = np.exp(drift * np.arange(rounds))
+    ours = clock * np.exp(random.normal(0, noise, rounds))
+    peer = clock * true_ratio * np.exp(random.normal(0, noise, rounds))
+    return ours.tolist(), peer.tolist()
+
+
+@pytest.mark.parametrize("true_ratio", [0.8, 1.0, 1.2, 3.0])
+def test_the_interval_covers_the_truth(true_ratio: float) -> None:
+    covered = 0
+    for seed in range(100):
+        got = ratio(*times(true_ratio, 0.05, seed=seed))
+        assert got.low <= got.median <= got.high
+        covered += got.low <= true_ratio <= got.high
+    assert covered >= 88
+
+
+def test_without_noise_the_ratio_is_exact() -> None:
+    got = ratio(*times(1.5, 0.0))
+    assert (got.median, got.low, got.high, got.validity) == pytest.approx((1.5, 1.5, 1.5, 1.0))
+    assert got.valid
+
+
+def test_one_stalled_round_moves_nothing() -> None:
+    ours, peer = times(1.5, 0.01)
+    ours[7] *= 50
+    assert ratio(ours, peer).median == pytest.approx(1.5, rel=0.02)
+
+
+def test_a_seeded_slow_down_is_seen() -> None:
+    ours, peer = times(1.2, 0.03)
+    slow = ratio([t * 1.1 for t in ours], peer)
+    assert slow.high < 1.2
+
+
+def test_an_aa_pair_that_strays_makes_the_run_invalid() -> None:
+    ours, peer = times(1.2, 0.001)
+    for side in (ours, peer):
+        strayed = [t * (1.05 if i % 2 else 1.0) for i, t in enumerate(side)]
+        pair = (strayed, peer) if side is ours else (ours, strayed)
+        assert not ratio(*pair).valid
+    assert ratio(ours, peer).valid
+
+
+@pytest.mark.parametrize(
+    ("ours", "peer"),
+    [
+        ([1.0] * 4, [1.0] * 5),
+        ([1.0] * 3, [1.0] * 3),
+        ([1.0] * 2, [1.0] * 2),
+        ([1, 1, 0, 1], [1] * 4),
+        ([1, 1, -1, 1], [1] * 4),
+    ],
+)
+def test_no_measurement_is_an_error(ours: list[float], peer: list[float]) -> None:
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"rounds|zero"):
+        ratio(ours, peer)
+
+
+@pytest.mark.parametrize("rounds", [4, 5, 8])
+def test_rounds_are_interleaved_as_abba(rounds: int) -> None:
+    order: list[str] = []
+    record: Callable[[str], Callable[[], None]] = lambda name: lambda: order.append(name)  # noqa: E731
+    peer = Interleaved(record("P"))
+    for _ in range(rounds):
+        peer.setup()
+        order.append("O")
+    peer.finish()
+    assert "".join(order) == ("POOP" * rounds)[: 2 * rounds]
+    assert len(peer.times) == rounds
