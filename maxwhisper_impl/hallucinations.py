@@ -1,4 +1,4 @@
-"""What word times say of a window: where the next one starts, and what was read into silence (`whisper/transcribe.py`)."""
+"""What word times tell of a window: where the next one starts, what was read into silence (`whisper/transcribe.py`)."""
 
 from __future__ import annotations
 

@@ -131,6 +131,9 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "--no_speech_threshold": numbers | st.just("None"),
     "--clip_timestamps": st.sampled_from(["0", "1.5,2", "0,1,2"]),
     "--verbose": st.sampled_from(["True", "False"]),
+    "--word_timestamps": st.sampled_from(["True", "False"]),
+    "--prepend_punctuations": st.sampled_from(["", "(¿"]),
+    "--append_punctuations": st.sampled_from(["", ".,!"]),
 }
 
 
@@ -142,8 +145,7 @@ def test_options_reach_transcribe_as_openais_do(fake: FakeModel, chosen: dict[st
     assert cli.main(["transcribe", "one.wav", "--model", "tiny", *arguments]) == 0
     _, ours = fake.calls[-1]
     theirs = oracle_options(["one.wav", "--model", "tiny", *arguments])
-    left_out = {"fp16", "prepend_punctuations", "append_punctuations"}  # the last two concern words alone
-    assert ours == {**{k: v for k, v in theirs.items() if k not in left_out}, "temperature": ours["temperature"]}
+    assert ours == {**{k: v for k, v in theirs.items() if k != "fp16"}, "temperature": ours["temperature"]}
     assert np.array_equal(*(np.atleast_1d(options["temperature"]) for options in (ours, theirs)))
 
 
