@@ -107,6 +107,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "kernels/rel_l2": _float32("rel_l2", 2.6e-07, "single ops on values with an outlier channel"),
     "kernels.attention/rel_l2": _float32("rel_l2", 1.3e-06, "scores of a few hundred, from the outlier channel"),
     "word_time/seconds": _contract("seconds", 0.02, 0.0, "one timestamp token, the project's promise"),
+    "word_error/seconds": _contract("seconds", 0.005, 0.0, "a median over words, of which a near-tie may move some"),
     "word_probability/absolute": _contract("absolute", 1e-3, 1e-6, "the project's promise"),
     "wer/absolute": _contract("absolute", 0.0, 0.0, "no worse than the oracle: equal text has equal errors"),
     "wer_figure/absolute": _contract(
@@ -120,6 +121,7 @@ PROMISES = {
     "mel/max_abs": 1e-4,
     "language_probs/absolute": 1e-4,
     "word_time/seconds": 0.02,
+    "word_error/seconds": 0.005,
     "word_probability/absolute": 1e-3,
     "wer/absolute": 0.0,
     "wer_figure/absolute": 1e-3,
