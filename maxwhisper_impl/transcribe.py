@@ -124,7 +124,7 @@ class Transcription:
         if o.hallucination_silence_threshold is not None:
             silence = Silence(o.hallucination_silence_threshold, self.last_speech, self.mel.n_frames)
             cut = skip_hallucinations(cut, window, silence)
-        end = None if cut.skipped else last_word_end(cut.segments)
+        end = last_word_end(cut.segments)
         self.last_speech = self.last_speech if end is None else end
         return cut
 

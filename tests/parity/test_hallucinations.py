@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import transcribe as ours
@@ -112,7 +112,7 @@ OPTIONS = st.fixed_dictionaries({}, optional={
     "hallucination_silence_threshold": st.sampled_from([0.1, 0.5, 1.0, 2.0, 6.0]),
     "condition_on_previous_text": st.booleans(),
     "initial_prompt": st.just("so on"),
-    "clip_timestamps": st.sampled_from(["0", "3,21", "2,8,30.5,60", "20"]),
+    "clip_timestamps": st.sampled_from(["0", "3,21", "2,8,30.5,45", "20"]),
 })  # fmt: skip
 
 
@@ -121,6 +121,8 @@ OPTIONS = st.fixed_dictionaries({}, optional={
 @example(0, 1.0, 6000, {"hallucination_silence_threshold": 0.5})
 def test_windows_follow_as_the_oracles(seed: int, oddness: float, n_frames: int, options: dict[str, Any]) -> None:
     """The same windows, told the same prompts and the same end of speech; and the same segments."""
+    clips = options.get("clip_timestamps", "0").split(",")
+    assume(len(clips) == 1 or 100 * float(clips[-1]) <= n_frames)  # past the recording's end the oracle never ends
     mine, reference = Script(seed, oddness), Script(seed, oddness)
     (got, windows), (want, expected) = mine.by_us(n_frames, options), reference.by_oracle(n_frames, options)
     assert windows == expected
