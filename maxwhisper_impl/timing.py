@@ -207,5 +207,5 @@ def _shorten_after_pause(words: list[Word], longest: float) -> None:
     if not (first["end"] - first["start"] > longest or long_pair):
         return
     if second is not None and second["end"] - second["start"] > longest:
-        first["end"] = second["start"] = max(second["end"] / 2, second["end"] - longest)
+        first["end"] = second["start"] = second["end"] - longest
     first["start"] = max(0, first["end"] - longest)
