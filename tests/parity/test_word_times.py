@@ -15,11 +15,12 @@ from maxwhisper_impl.corpus import Clip
 from tests import compare
 from tests.implementations import PINNED, Model
 from tests.oracle_runtime import OracleRuntime, exact_oracle
-from tests.parity.conftest import needs
+from tests.parity.conftest import Judge, Probe, Taps, needs
 from tests.transcripts import Transcripts, is_window
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
+    from tests.adapters.openai import OpenAI
 
 Options = dict[str, Any]
 WORDS: Options = {"word_timestamps": True}
@@ -171,15 +172,14 @@ def test_alignment_heads(checkpoint: Checkpoint, model: Model, oracle: Model) ->
     assert sorted(model.whisper.alignment_heads) == sorted(OracleRuntime(oracle.torch).alignment_heads)
 
 
-def test_scores_are_the_oracles(model: Model, oracle: Model, clips: list[Clip], judge: Any) -> None:
-    """Before their softmax, head by head; a batch of two, and tokens of a window that ends early."""
+def test_scores(
+    model: Model, float64: OpenAI, float64_taps: Taps, window_probe: Probe, judge: Judge
+) -> None:
+    """Of the alignment heads, before their softmax, for a batch of two windows; and the logits with them."""
     needs(model, "cache")
-    reference = OracleRuntime(oracle.torch)
-    mel = np.stack([oracle.mel(load_audio(c.audio)) for c in [c for c in clips if c.language == "en"][:2]])
-    features = oracle.encode(mel)
-    tokens = np.array([list(range(300, 330)), [*range(400, 420), *[oracle.eot] * 10]])
-    got, logits = model.runtime.cross_scores(features, tokens, model.runtime.alignment_heads)
-    want, expected = reference.cross_scores(features, tokens, model.runtime.alignment_heads)
-    assert got.shape == (2, len(model.runtime.alignment_heads), 30, 1500)
-    judge.tensor("cross-attention scores", got, want, "decoder.cross_scores")
-    judge.step("logits", logits, expected)
+    heads = model.runtime.alignment_heads
+    got, logits = model.runtime.cross_scores(model.runtime.encode(window_probe.mel), window_probe.tokens, heads)
+    exact = OracleRuntime(float64.torch).cross_scores(float64_taps["encoder.ln_post"], window_probe.tokens, heads)
+    assert got.shape == (*window_probe.tokens.shape[:1], len(heads), window_probe.tokens.shape[1], 1500)
+    judge.tensor("cross-attention scores", got, exact[0], "decoder.cross_scores")
+    judge.logits("logits", logits, exact[1])
