@@ -68,6 +68,7 @@ TOLERANCES: dict[str, Tolerance] = {
     **_layer("decoder.blocks.attn.out.input", 3.2e-06, 7.1e-06, "softmax over the tokens so far"),
     **_layer("decoder.blocks.cross_attn_ln.input", 1.7e-06, 8.5e-05, "the residual stream"),
     **_layer("decoder.blocks.cross_attn.query", 1.7e-06, 3.4e-05, "one norm and one product on the layers before"),
+    **_layer("decoder.cross_scores", 1.6e-06, 4.5e-04, "64 products of queries and keys, scores of some tens"),
     **_layer("decoder.blocks.cross_attn.out.input", 2.1e-06, 1.6e-05, "softmax over 1500 keys, on the encoder's error"),
     **_layer("decoder.blocks.mlp_ln.input", 1.7e-06, 8.8e-05, "the residual stream"),
     **_layer("decoder.blocks.mlp", 4.0e-06, 8.9e-05, "GELU's flat side: small values of large differences"),
