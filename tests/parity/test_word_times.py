@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Options = dict[str, Any]
 WORDS: Options = {"word_timestamps": True}
-PER_LANGUAGE = 2
+PER_KIND = 1
 
 
 def assert_results(name: str, ours: Any, theirs: Any, device: str = "cpu", dtype: str = "float32") -> None:
@@ -42,14 +42,14 @@ def assert_results(name: str, ours: Any, theirs: Any, device: str = "cpu", dtype
 
 
 def spoken(clips: list[Clip], checkpoint: Checkpoint) -> list[Clip]:
-    """A few windows of each language and corpus that the weights know; those with known word times first."""
+    """A window of each language and kind of speech that the weights know; with known word times, where there are."""
 
     def kind(clip: Clip) -> tuple[str, bool, bool]:
         return clip.language or "", "librispeech" in clip.tags, clip.audio.stem.startswith("digits-")
 
     known = [c for c in clips if c.text and is_window(c) and (checkpoint.dims.is_multilingual or c.language == "en")]
     groups = groupby(sorted(known, key=lambda c: (kind(c), not c.words, c.id)), key=kind)
-    return [clip for _, members in groups for clip in list(members)[:PER_LANGUAGE]]
+    return [clip for _, members in groups for clip in list(members)[:PER_KIND]]
 
 
 def test_windows(
@@ -62,7 +62,7 @@ def test_windows(
     results = transcripts.transcribe(chosen, **WORDS), oracle_transcripts.transcribe(chosen, **WORDS)
     for clip, ours, theirs in zip(chosen, *results, strict=True):
         assert_results(clip.id, ours, theirs, device, dtype)
-    assert sum(len(segment["words"]) for result in results[1] for segment in result["segments"]) >= 8 * len(chosen) / 2
+    assert sum(len(segment["words"]) for result in results[1] for segment in result["segments"]) >= 4 * len(chosen)
 
 
 @pytest.mark.slow
