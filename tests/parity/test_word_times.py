@@ -115,7 +115,7 @@ def story(clips: list[Clip]) -> np.ndarray:
 CASES: dict[str, Options] = {
     "greedy": {},
     "marks by themselves": {"prepend_punctuations": "", "append_punctuations": "", "clip_timestamps": "0,12"},
-    "no timestamps": {"without_timestamps": True, "clip_timestamps": "2.5,14"},
+    "no timestamps": {"without_timestamps": True, "clip_timestamps": "0.5,14"},
     "silence": {"hallucination_silence_threshold": 1.0, "condition_on_previous_text": False},
 }
 
@@ -133,6 +133,7 @@ def test_rules(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> N
 
 
 @pytest.mark.rules
+@pytest.mark.filterwarnings("ignore:std_mean:UserWarning")  # the oracle's, of no positions at all
 @pytest.mark.parametrize("samples", [160, 320, 480, 1600])
 def test_very_short_audio(rules: Whisper, oracle: Model, samples: int) -> None:
     """Windows of no, one and a few encoder positions."""
