@@ -165,6 +165,17 @@ def test_files_are_written_where_asked(fake: FakeModel, form: str, tmp_path: Pat
     assert "said in one" in (tmp_path / "new" / "folder" / f"one.{form}").read_text()
 
 
+def test_words_are_laid_out_as_asked(fake: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [{"word": f" {n}", "start": i, "end": i + 1, "probability": 1.0} for i, n in enumerate("abc")]
+    result = {"text": " a b c", "segments": [{"start": 0, "end": 3, "text": " a b c", "words": words}]}
+    monkeypatch.setattr(fake, "transcribe", lambda file, **options: result if options["word_timestamps"] else None)
+    asked = ["--word_timestamps", "True", "--max_words_per_line", "2", "-f", "srt"]
+    assert cli.main(["transcribe", "one.wav", *asked]) == 0
+    assert [line for line in (tmp_path / "one.srt").read_text().splitlines() if line[:1].isalpha()] == ["a b", "c"]
+    assert cli.main(["transcribe", "one.wav", *asked, "--highlight_words", "True"]) == 0
+    assert "a <u>b</u>" in (tmp_path / "one.srt").read_text()
+
+
 def test_all_formats_are_the_default(fake: FakeModel, tmp_path: Path) -> None:
     assert cli.main(["transcribe", "one.wav"]) == 0
     assert {path.suffix for path in tmp_path.glob("one.*")} == {".wav", ".txt", ".vtt", ".srt", ".tsv", ".json"}
