@@ -21,7 +21,8 @@ LINE_OPTIONS = ("highlight_words", "max_line_count", "max_line_width", "max_word
 PASSED_ON = (
     "verbose", "task", "language", "best_of", "beam_size", "patience", "length_penalty", "suppress_tokens",
     "initial_prompt", "carry_initial_prompt", "condition_on_previous_text", "compression_ratio_threshold",
-    "logprob_threshold", "no_speech_threshold", "word_timestamps", "clip_timestamps", "hallucination_silence_threshold",
+    "logprob_threshold", "no_speech_threshold", "word_timestamps", "prepend_punctuations", "append_punctuations",
+    "clip_timestamps", "hallucination_silence_threshold",
 )  # fmt: skip
 """flags that are options of `Whisper.transcribe` under the same names"""
 PICTURES = (".png", ".svg", ".pdf")
@@ -59,9 +60,7 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
     import numpy as np
 
     passed = {name: getattr(options, name) for name in PASSED_ON}
-    if options.word_timestamps:
-        passed |= {name: getattr(options, name) for name in ("prepend_punctuations", "append_punctuations")}
-    elif given := [name for name in LINE_OPTIONS if getattr(options, name)]:
+    if not options.word_timestamps and (given := [name for name in LINE_OPTIONS if getattr(options, name)]):
         raise OptionError(f"--{given[0]} requires --word_timestamps True")
     if options.max_line_count and not options.max_line_width:
         warn("--max_line_count has no effect without --max_line_width")

@@ -55,7 +55,10 @@ class MaxRuntime:
         kernels = kernels or ("fused" if self.device.is_host else "stock")
         if kernels not in KERNELS or (kernels == "fused" and not self.device.is_host):
             raise OptionError(f"kernels {kernels!r} are not for {device}: choose {' or '.join(KERNELS)}")
-        self.dims = checkpoint.dims
+        self.dims = dims = checkpoint.dims
+        upper = range(dims.n_text_layer // 2, dims.n_text_layer)
+        every = tuple((layer, head) for layer in upper for head in range(dims.n_text_head))
+        self.alignment_heads = checkpoint.alignment_heads or every
         self.progress = progress or _silent
         self.weights = KERNELS[kernels].prepare(checkpoint.tensors)
         self.session = InferenceSession(devices=[self.device])
@@ -99,11 +102,12 @@ class MaxRuntime:
         """
         state = self.start(features)
         logits, *queries = (result.to_numpy() for result in state.execute(tokens, range(tokens.shape[1])))
+        layers = {layer for layer, _ in heads}
+        keys = {layer: self.ops.keys(state.cross[layer].to_numpy(), self.dims.n_audio_ctx) for layer in layers}
         scores = []
         for layer, head in heads:
             q = queries[layer][:, :, head * HEAD : (head + 1) * HEAD] * HEAD**-0.5
-            k = self.ops.keys(state.cross[layer].to_numpy(), self.dims.n_audio_ctx)[:, head]
-            scores.append(q @ k.transpose(0, 2, 1))
+            scores.append(q @ keys[layer][:, head].transpose(0, 2, 1))
         return np.stack(scores, axis=1), logits
 
     def taps(self, mel: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from .tokenizer import Tokenizer
 from .writers import format_timestamp
 
 Segment = dict[str, Any]
-"""id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob"""
+"""id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob; words if wanted"""
 
 FRAMES_PER_TIMESTAMP = 2
 """mel frames between two timestamp tokens: the encoder's stride, 0.02 s"""
@@ -41,6 +41,8 @@ class Cut:
     """frames from this window's start to the next one's"""
     ends_in_silence: bool
     """the tokens end in a single timestamp: nothing is said after it"""
+    skipped: bool = False
+    """the window begins in silence that is passed over: nothing that was read in it counts"""
 
 
 def seconds(frames: int) -> float:

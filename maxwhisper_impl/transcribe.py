@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import Any
 from .audio import N_FRAMES, LogMel, load_audio
 from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.task import encode_text
-from .segments import Segment, Window, clear_empty, cut_segments, print_segments, seconds
+from .hallucinations import Silence, seek_last_word, skip_hallucinations
+from .segments import Cut, Segment, Window, clear_empty, cut_segments, print_segments, seconds
+from .timing import add_word_timestamps, last_word_end
 from .tokenizer import LANGUAGES, get_tokenizer
 from .transcribe_options import TranscribeOptions, make_transcribe_options, seek_clips
 
@@ -46,6 +49,10 @@ class Transcription:
         """the index in `tokens` from which on they are context for the next window"""
         self.seek = 0
         self.count = 0
+        self.last_speech = 0.0
+        """seconds at which the last word so far ends"""
+        if options.word_timestamps and options.decoding.task == "translate":
+            warnings.warn("Word-level timestamps on translations may not be reliable.", stacklevel=2)
 
     def _check_tasks(self) -> None:
         """OptionError now rather than after the audio has been read: with the longest prompt and with the given one."""
@@ -83,7 +90,11 @@ class Transcription:
             self.seek += window.size
             return []
         cut = cut_segments(result, window, self.tokenizer)
-        self.seek += cut.advance
+        if self.options.word_timestamps:
+            cut = self._with_words(cut, window)
+        self.seek += max(cut.advance, 1)  # a word that ends where its window starts must not hold us there
+        if cut.skipped:
+            return []
         if self.options.verbose:
             print_segments(cut.segments)
         clear_empty(cut.segments)
@@ -95,6 +106,27 @@ class Transcription:
         if not self.options.condition_on_previous_text or result.temperature > 0.5:
             self.prompt_since = len(self.tokens)
         return segments
+
+    def _with_words(self, cut: Cut, window: Window) -> Cut:
+        """The segments with words, less what is likely a hallucination, and the advance that goes with them."""
+        o = self.options
+        add_word_timestamps(
+            self.runtime,
+            self.tokenizer,
+            self._encode(window),
+            [cut.segments],
+            [window.size],
+            last_speech=self.last_speech,
+            prepend_punctuations=o.prepend_punctuations,
+            append_punctuations=o.append_punctuations,
+        )
+        cut = seek_last_word(cut, window)
+        if o.hallucination_silence_threshold is not None:
+            silence = Silence(o.hallucination_silence_threshold, self.last_speech, self.mel.n_frames)
+            cut = skip_hallucinations(cut, window, silence)
+        end = last_word_end(cut.segments)
+        self.last_speech = self.last_speech if end is None else end
+        return cut
 
     def _decode(self, window: Window) -> DecodingResult:
         """The first result that passes the thresholds, or that of the last temperature."""

@@ -12,6 +12,7 @@ from .decoding import DecodingOptions
 from .decoding.options import check_names, make_options, verify_options
 from .dims import ModelDimensions
 from .errors import OptionError
+from .timing import APPENDED, PREPENDED
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,15 @@ class TranscribeOptions:
     carry_initial_prompt: bool = False
     """put initial_prompt before the prompt of every window, not only of the first"""
     word_timestamps: bool = False
+    """segments get `words`, and take their times from them"""
+    prepend_punctuations: str = PREPENDED
+    """marks that belong to the word after them"""
+    append_punctuations: str = APPENDED
+    """marks that belong to the word before them"""
     clip_timestamps: str | Sequence[float] = "0"
     """start,end,start,end,… in seconds; a last end that is missing is the end of the recording"""
     hallucination_silence_threshold: float | None = None
+    """seconds of silence around a likely hallucination from which on it is passed over; needs word_timestamps"""
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
     @property
@@ -82,13 +89,22 @@ def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
         value = getattr(o, name)
         if value is not None and (not isinstance(value, (int, float)) or math.isnan(value)):
             raise OptionError(f"{name}={value!r}: give a number, or None to switch it off")
-    if o.word_timestamps:
-        raise OptionError("word_timestamps=True is not supported yet; leave it out for segment times")
+    for name in ("prepend_punctuations", "append_punctuations"):
+        if not isinstance(getattr(o, name), str):
+            raise OptionError(f"{name}={getattr(o, name)!r}: give a string of marks")
+    _verify_room_for_words(o, dims)
     if o.hallucination_silence_threshold is not None and not o.word_timestamps:
         raise OptionError("hallucination_silence_threshold needs word_timestamps=True")
     if o.carry_initial_prompt and o.initial_prompt is None:
         raise OptionError("carry_initial_prompt=True needs an initial_prompt")
     clip_times(o.clip_timestamps)
+
+
+def _verify_room_for_words(o: TranscribeOptions, dims: ModelDimensions) -> None:
+    """Words are timed by reading the whole text once more, between the initial tokens and the end of text."""
+    most = dims.n_text_ctx - (5 if dims.is_multilingual else 3)
+    if o.word_timestamps and o.decoding.sample_len is not None and o.decoding.sample_len > most:
+        raise OptionError(f"sample_len={o.decoding.sample_len} leaves no room to time words; give at most {most}")
 
 
 def clip_times(clips: str | Sequence[float]) -> list[float]:

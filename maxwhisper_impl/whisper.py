@@ -26,19 +26,20 @@ class Whisper:
         *,
         device: str = "cpu",
         dtype: str = "float32",
-        alignment_heads: tuple[tuple[int, int], ...] | None = None,
     ):
-        """`alignment_heads`: (layer, head) of the cross-attention; None: all of the upper half of the layers."""
         self.dims = dims
         self.runtime = runtime
         self.device = device
         self.dtype = dtype
-        upper = range(dims.n_text_layer // 2, dims.n_text_layer)
-        self.alignment_heads = alignment_heads or tuple((i, head) for i in upper for head in range(dims.n_text_head))
 
     @property
     def is_multilingual(self) -> bool:
         return self.dims.is_multilingual
+
+    @property
+    def alignment_heads(self) -> tuple[tuple[int, int], ...]:
+        """(layer, head) of the cross-attention that word times are read from."""
+        return tuple(self.runtime.alignment_heads)
 
     @property
     def num_languages(self) -> int:
@@ -107,4 +108,4 @@ def load_model(
 
     checkpoint = load_checkpoint(name_or_path, download=download)
     runtime = MaxRuntime(checkpoint, device=device, dtype=dtype, num_threads=num_threads, progress=progress)
-    return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype, alignment_heads=checkpoint.alignment_heads)
+    return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype)

@@ -3,8 +3,9 @@
 Limits come from the ledger (`tests/tolerances.py`) by key, never from the caller.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -216,6 +217,36 @@ def assert_text(name: str, got: str, want: str) -> None:
         f"{name}: text differs at word {at} of {len(b)}:\n  ours:   … {' '.join(a[max(0, at - 3) : at + 6])!r}"
         f"\n  oracle: … {' '.join(b[max(0, at - 3) : at + 6])!r}"
     )
+
+
+def assert_words(
+    name: str,
+    got: Sequence[Mapping[str, Any]],
+    want: Sequence[Mapping[str, Any]],
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> None:
+    """Words with times: as many, equal text; start, end and probability within the ledger's rows."""
+    for number, (ours, theirs) in enumerate(zip(got, want, strict=False)):
+        where = f"{name}: word {number}, {theirs['word']!r} at {theirs['start']:.2f} s"
+        if ours["word"] != theirs["word"]:
+            raise AssertionError(f"{where}: is {ours['word']!r} at {ours['start']:.2f} s")
+        for key in ("start", "end"):  # times have two digits: what is beyond is no difference
+            assert_time(f"{where}: {key}", ours[key], theirs[key], device=device, dtype=dtype)
+        close = (ours["probability"], theirs["probability"], "word_probability")
+        assert_close(f"{where}: probability", *close, device=device, dtype=dtype)
+    if len(got) != len(want):
+        raise AssertionError(f"{name}: {len(got)} words, expected {len(want)}")
+    record.count("word times", len(want))
+
+
+def assert_time(name: str, got: float, want: float, *, device: str = "cpu", dtype: str = "float32") -> None:
+    """Two times in seconds, of two digits, lie no further apart than the ledger's row for word times."""
+    limit, error = tolerance("word_time", "seconds", device=device, dtype=dtype).limit, round(abs(got - want), 6)
+    if not error <= limit:
+        raise AssertionError(f"{name}: {got:.2f} s, expected {want:.2f} s ± {limit:.2f} s [word_time/seconds]")
+    record.margin(name, error, limit)
 
 
 def assert_close(

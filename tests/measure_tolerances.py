@@ -79,6 +79,21 @@ def row_errors(got: np.ndarray, want: np.ndarray) -> Errors:
     return errors
 
 
+def score_errors(single: OpenAI, double: OpenAI, features: list[np.ndarray], tokens: np.ndarray) -> Errors:
+    """Of the alignment heads' scores before their softmax, for the features of both."""
+    from tests.oracle_runtime import OracleRuntime
+
+    runtimes = [OracleRuntime(oracle.torch) for oracle in (single, double)]
+    got, want = (
+        runtime.cross_scores(each, tokens, runtime.alignment_heads)[0].astype(np.float64)
+        for runtime, each in zip(runtimes, features, strict=True)
+    )
+    return {
+        "decoder.cross_scores/rel_l2": compare.rel_l2(got, want),
+        "decoder.cross_scores/max_abs": compare.max_abs(got, want),
+    }
+
+
 def measure(checkpoint: Checkpoint, mels: np.ndarray) -> Iterator[Errors]:
     from tests.adapters.openai import OpenAI
 
@@ -87,6 +102,7 @@ def measure(checkpoint: Checkpoint, mels: np.ndarray) -> Iterator[Errors]:
         tokens = probe(single, mel[None])
         got, want = single.taps(mel[None], tokens), double.taps(mel[None], tokens)
         yield tap_errors(got, want)
+        yield score_errors(single, double, [taps["encoder.ln_post"] for taps in (got, want)], tokens)
         rows = odd_rows(tokens)
         features = [np.repeat(taps["encoder.ln_post"], len(rows), axis=0) for taps in (got, want)]
         yield row_errors(single.logits(rows, features[0]), double.logits(rows, features[1]))

@@ -85,6 +85,7 @@ class OracleRuntime:
     def __init__(self, model: whisper.Whisper):
         self.model = model
         self.dims = ModelDimensions(**vars(model.dims))
+        self.alignment_heads = [(int(layer), int(head)) for layer, head in model.alignment_heads.indices().T]
         self.encodes = 0
         self.steps = 0
 
@@ -95,6 +96,23 @@ class OracleRuntime:
 
     def start(self, features: Any, rows_per_window: int = 1) -> OracleDecoderState:
         return OracleDecoderState(self, torch.as_tensor(features), rows_per_window)
+
+    def cross_scores(
+        self, features: Any, tokens: np.ndarray, heads: Sequence[tuple[int, int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The cross-attention's scores as the oracle's own `find_alignment` takes them, and the logits."""
+        seen: list[Any] = []
+        hooks = [
+            block.cross_attn.register_forward_hook(lambda _, ins, outs: seen.append(outs[1]))
+            for block in self.model.decoder.blocks
+        ]
+        try:
+            with torch.no_grad(), whisper.model.disable_sdpa():
+                logits = self.model.decoder(torch.from_numpy(tokens.astype(np.int64)), torch.as_tensor(features))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack([seen[layer][:, head] for layer, head in heads], dim=1).numpy(), logits.numpy()
 
 
 class OracleDecoderState:

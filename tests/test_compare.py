@@ -256,3 +256,26 @@ def test_a_row_without_measurement_or_reason_is_caught() -> None:
         "z/rel_l2": dataclasses.replace(row, limit=float("nan")),
     }
     assert {fault.split(":")[0] for fault in ledger_faults(bad)} == set(bad)
+
+
+WORD = {"word": " so", "start": 1.0, "end": 1.3, "probability": 0.9}
+WORD_FAULTS = {
+    "another word": ([{**WORD, "word": " on"}], "word 0, ' so' at 1.00 s: is ' on'"),
+    "too early": ([{**WORD, "start": 0.97}], "start: 0.97 s, expected 1.00 s ± 0.02 s"),
+    "too late": ([{**WORD, "end": 1.33}], "end: 1.33 s, expected 1.30 s"),
+    "no time": ([{**WORD, "end": float("nan")}], "end: nan s"),
+    "unlikely": ([{**WORD, "probability": 0.8}], r"probability: 0\.8, expected 0\.9"),
+    "none": ([], "0 words, expected 1"),
+    "one too many": ([WORD, WORD], "2 words, expected 1"),
+}
+
+
+def test_words_a_token_apart_are_equal() -> None:
+    compare.assert_words("clip", [{**WORD, "start": 1.02, "end": 1.28, "probability": 0.9009}], [WORD])
+
+
+@pytest.mark.parametrize("fault", WORD_FAULTS)
+def test_words_reject(fault: str) -> None:
+    got, message = WORD_FAULTS[fault]
+    with pytest.raises(AssertionError, match=message):
+        compare.assert_words("clip", got, [WORD])

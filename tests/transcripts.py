@@ -124,7 +124,7 @@ def is_window(clip: Clip) -> bool:
 
 
 def _plain(result: Any) -> dict[str, Any]:
-    """A transcription as plain JSON values: text, language, and each segment's own fields."""
+    """A transcription as plain JSON values: text, language, each segment's own fields, and its words if it has any."""
     fields = (
         "id",
         "seek",
@@ -137,7 +137,13 @@ def _plain(result: Any) -> dict[str, Any]:
         "compression_ratio",
         "no_speech_prob",
     )
-    segments = [{name: _number(segment[name]) for name in fields} for segment in result["segments"]]
+    segments = [
+        {
+            **{name: _number(segment[name]) for name in fields},
+            "words": [{k: _number(v) for k, v in word.items()} for word in segment.get("words") or ()],
+        }
+        for segment in result["segments"]
+    ]
     return {"text": result["text"], "language": result["language"], "segments": segments}
 
 

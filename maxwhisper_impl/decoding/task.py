@@ -32,10 +32,15 @@ class Runtime(Protocol):
     """All that decoding needs of a model; see `maxwhisper_impl.runtime`."""
 
     dims: ModelDimensions
+    alignment_heads: Sequence[tuple[int, int]]
 
     def encode(self, mel: np.ndarray) -> Any: ...
 
     def start(self, features: Any, rows_per_window: int = 1) -> Any: ...
+
+    def cross_scores(
+        self, features: Any, tokens: np.ndarray, heads: Sequence[tuple[int, int]]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class WindowFeatures:

@@ -114,6 +114,10 @@ class Faster:
                 "avg_logprob": s.avg_logprob,
                 "no_speech_prob": s.no_speech_prob,
                 "compression_ratio": s.compression_ratio,
+                "words": [
+                    {"word": w.word, "start": w.start, "end": w.end, "probability": w.probability}
+                    for w in s.words or ()
+                ],
             }
             for s in segments
         ]

@@ -131,6 +131,9 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "--no_speech_threshold": numbers | st.just("None"),
     "--clip_timestamps": st.sampled_from(["0", "1.5,2", "0,1,2"]),
     "--verbose": st.sampled_from(["True", "False"]),
+    "--word_timestamps": st.sampled_from(["True", "False"]),
+    "--prepend_punctuations": st.sampled_from(["", "(¿"]),
+    "--append_punctuations": st.sampled_from(["", ".,!"]),
 }
 
 
@@ -142,8 +145,7 @@ def test_options_reach_transcribe_as_openais_do(fake: FakeModel, chosen: dict[st
     assert cli.main(["transcribe", "one.wav", "--model", "tiny", *arguments]) == 0
     _, ours = fake.calls[-1]
     theirs = oracle_options(["one.wav", "--model", "tiny", *arguments])
-    left_out = {"fp16", "prepend_punctuations", "append_punctuations"}  # the last two concern words alone
-    assert ours == {**{k: v for k, v in theirs.items() if k not in left_out}, "temperature": ours["temperature"]}
+    assert ours == {**{k: v for k, v in theirs.items() if k != "fp16"}, "temperature": ours["temperature"]}
     assert np.array_equal(*(np.atleast_1d(options["temperature"]) for options in (ours, theirs)))
 
 
@@ -161,6 +163,17 @@ def test_files_are_written_where_asked(fake: FakeModel, form: str, tmp_path: Pat
     assert cli.main(["transcribe", "one.wav", "two.wav", "--output_format", form, "-o", "new/folder"]) == 0
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [f"one.{form}", f"two.{form}"]
     assert "said in one" in (tmp_path / "new" / "folder" / f"one.{form}").read_text()
+
+
+def test_words_are_laid_out_as_asked(fake: FakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [{"word": f" {n}", "start": i, "end": i + 1, "probability": 1.0} for i, n in enumerate("abc")]
+    result = {"text": " a b c", "segments": [{"start": 0, "end": 3, "text": " a b c", "words": words}]}
+    monkeypatch.setattr(fake, "transcribe", lambda file, **options: result if options["word_timestamps"] else None)
+    asked = ["--word_timestamps", "True", "--max_words_per_line", "2", "-f", "srt"]
+    assert cli.main(["transcribe", "one.wav", *asked]) == 0
+    assert [line for line in (tmp_path / "one.srt").read_text().splitlines() if line[:1].isalpha()] == ["a b", "c"]
+    assert cli.main(["transcribe", "one.wav", *asked, "--highlight_words", "True"]) == 0
+    assert "a <u>b</u>" in (tmp_path / "one.srt").read_text()
 
 
 def test_all_formats_are_the_default(fake: FakeModel, tmp_path: Path) -> None:

@@ -114,6 +114,8 @@ TRANSCRIBE = [
     pytest.param({"no_speech_threshold": "high"}, "no_speech_threshold='high'", id="threshold a word"),
     pytest.param({"logprob_threshold": float("nan")}, "logprob_threshold=nan", id="threshold NaN"),
     pytest.param({"hallucination_silence_threshold": 2.0}, "needs word_timestamps=True", id="silence without words"),
+    pytest.param({"word_timestamps": True, "append_punctuations": None}, "append_punctuations=None", id="no marks"),
+    pytest.param({"word_timestamps": True, "sample_len": 444}, "give at most 443", id="too much text to time words"),
     pytest.param({"clip_timestamps": "0,ten"}, "clip_timestamps='0,ten'", id="clips not numbers"),
     pytest.param({"clip_timestamps": [0, -3.0]}, "clip_timestamps holds -3.0", id="clip before the start"),
     pytest.param({"clip_timestamps": "nan"}, "clip_timestamps holds nan", id="clip at NaN"),
