@@ -24,6 +24,11 @@ PASSED_ON = (
     "logprob_threshold", "no_speech_threshold", "word_timestamps", "clip_timestamps", "hallucination_silence_threshold",
 )  # fmt: skip
 """flags that are options of `Whisper.transcribe` under the same names"""
+BEYOND_OPENAI = (
+    "batch_size", "vad_filter", "vad_parameters", "multilingual", "language_detection_threshold",
+    "language_detection_segments", "hotwords", "repetition_penalty", "no_repeat_ngram_size", "keep_best_fallback",
+)  # fmt: skip
+"""the same for flags that openai-whisper lacks: passed on only if given"""
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -59,6 +64,9 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
     import numpy as np
 
     passed = {name: getattr(options, name) for name in PASSED_ON}
+    passed |= {name: value for name in BEYOND_OPENAI if (value := getattr(options, name)) is not None}
+    if options.condition_on_previous_text is None:
+        passed["condition_on_previous_text"] = options.batch_size is None
     if options.word_timestamps:
         passed |= {name: getattr(options, name) for name in ("prepend_punctuations", "append_punctuations")}
     elif given := [name for name in LINE_OPTIONS if getattr(options, name)]:
