@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from .audio import N_FRAMES, LogMel
-from .decoding import DecodingResult
 from .fallback import decode_windows, is_silence
 from .segments import Cut, Segment, Window, clear_empty, cut_segments, print_segments, seconds
 from .transcribe import Transcription

@@ -132,7 +132,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
         help="prompt with the last text (default: True; with --batch_size, False)")
     add("--hotwords", metavar="TEXT", help="words to expect: a hint in front of every prompt")
     add("--repetition_penalty", type=float, metavar="X", help="above 1: what was said becomes less likely (default: 1)")
-    add("--no_repeat_ngram_size", type=int, metavar="N", help="no N tokens in a row twice in a window (default: 0, off)")
+    add("--no_repeat_ngram_size", type=int, metavar="N", help="no N tokens in a row twice in a window (default: 0)")
 
 
 def _add_windows(parser: argparse.ArgumentParser) -> None:
@@ -159,8 +159,8 @@ _vad_parameters.__name__ = "NAME=NUMBER,…"
 
 def _add_batches(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("batches, speech and languages").add_argument
-    add("--batch_size", type=int, metavar="N", help="cut at silences and decode N windows together (default: in sequence)")
-    add("--vad_filter", type=_bool, metavar="BOOL", help="transcribe only what is speech, by Silero VAD (default: False)")
+    add("--batch_size", type=int, metavar="N", help="cut at silences and decode N windows at once (default: in turn)")
+    add("--vad_filter", type=_bool, metavar="BOOL", help="transcribe speech alone, by Silero VAD (default: False)")
     add("--vad_parameters", type=_vad_parameters, metavar="NAME=X,…",
         help="threshold, neg_threshold, min_speech_duration_ms, max_speech_duration_s, min_silence_duration_ms, "
         "speech_pad_ms")

@@ -153,7 +153,7 @@ class Transcription:
         return self._encoded[1]
 
     def _detect_language(self) -> str:
-        """Of the first window that is sure enough; if none of `language_detection_segments` is, what most of them say."""
+        """Of the first window that is sure enough; if none of `language_detection_segments` is, of most of them."""
         if not self.runtime.dims.is_multilingual:
             return "en"
         if self.options.verbose:

@@ -87,8 +87,8 @@ def make_transcribe_options(dims: ModelDimensions, **options: Any) -> Transcribe
     if options.get("batch_size") is not None:
         if options.get("condition_on_previous_text"):
             raise OptionError(
-                f"condition_on_previous_text=True needs windows in sequence, batch_size={options['batch_size']} decodes "
-                "them together; leave one of them out"
+                f"condition_on_previous_text=True needs windows in sequence, batch_size={options['batch_size']} "
+                "decodes them together; leave one of them out"
             )
         options["condition_on_previous_text"] = False
     made = TranscribeOptions(**{k: v for k, v in options.items() if k in own}, decoding=decoding)
@@ -159,7 +159,7 @@ def _verify_vad(o: TranscribeOptions) -> None:
             raise OptionError("vad_parameters need vad_filter=True")
         return
     if clip_times(o.clip_timestamps) not in ([], [0.0]):
-        raise OptionError(f"clip_timestamps={o.clip_timestamps!r} and vad_filter=True both choose; leave one of them out")
+        raise OptionError(f"clip_timestamps={o.clip_timestamps!r} and vad_filter=True both choose; leave one out")
     make_vad_options(o.vad_parameters)
     check_installed()
 

@@ -26,9 +26,9 @@ from maxwhisper_impl.errors import AudioError, OptionError
 from maxwhisper_impl.status import StatusLine
 from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 
-OURS_ALONE = {"dtype"}
-DELIBERATE = {"device", "fp16"}
-"""no GPU unless it is asked for; the dtype is our own flag"""
+OURS_ALONE = {"dtype", *commands.BEYOND_OPENAI}
+DELIBERATE = {"device", "fp16", "condition_on_previous_text"}
+"""no GPU unless it is asked for; the dtype is our own flag; batches know no previous text"""
 
 
 class OracleCalled(BaseException):
