@@ -166,8 +166,9 @@ class DecodingTask:
             tokens += encode_text(self.tokenizer, o.prefix)[-(n_ctx // 2 - self.sample_len) :]
         hint = encode_text(self.tokenizer, o.hotwords or [])[: n_ctx // 2 - 1] if not o.prefix else []
         said = encode_text(self.tokenizer, o.prompt or [])[-(n_ctx // 2 - 1) :]
-        if hint:  # two halves of the context are too much: what was said first gives way
-            said = said[max(0, len(said) - (n_ctx - 1 - len(hint) - len(tokens))) :]
+        if hint:  # two halves would leave nothing for the answer: what was said first gives way to a quarter of it
+            room = max(0, n_ctx - n_ctx // 4 - 1 - len(hint) - len(tokens))
+            said = said[max(0, len(said) - room) :]
         if hint or said:
             tokens = [self.tokenizer.sot_prev, *hint, *said, *tokens]
         if len(tokens) > n_ctx:
