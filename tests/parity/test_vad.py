@@ -236,7 +236,7 @@ def test_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_older_faster_whisper_has_another_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setattr(vad, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path)]))
-    with pytest.raises(OptionError, match="faster-whisper with its silero_vad_v6.onnx is not installed"):
+    with pytest.raises(OptionError, match=r"faster-whisper with its silero_vad_v6\.onnx is not installed"):
         vad.check_installed()
 
 

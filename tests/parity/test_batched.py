@@ -1,0 +1,356 @@
+"""Windows side by side say what they say one after the other; cuts are at silences; only what fails is decoded again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maxwhisper_impl import DecodingResult, OptionError, fallback
+from maxwhisper_impl.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, LogMel, load_audio
+from maxwhisper_impl.batched import SHORTEST, cut_at_silences
+from maxwhisper_impl.corpus import Clip
+from maxwhisper_impl.decoding import DecodingTask
+from maxwhisper_impl.dims import SIZES
+from maxwhisper_impl.transcribe_options import make_transcribe_options
+from tests.implementations import IMPLEMENTATIONS, Model
+from tests.oracle_runtime import LOGPROB_ROUNDING
+from tests.parity.conftest import needs
+from tests.parity.test_transcribe import joined
+
+Options = dict[str, Any]
+GREEDY: Options = {"language": "en", "temperature": 0.0}
+CLIPS = [0, 11, 11, 19.5, 19.5, 20, 30, 38.3]
+ROUNDING = 10 * LOGPROB_ROUNDING
+"""of a mean log-probability: a batch multiplies its matrices in another order"""
+
+
+@pytest.fixture(scope="module")
+def recording(clips: list[Clip]) -> np.ndarray:
+    """English, 38.3 s."""
+    return joined(clips, "en", 38.3)
+
+
+@pytest.fixture(scope="module")
+def transcribe(model: Model) -> Any:
+    needs(model, "transcribe")
+    return model.transcribe
+
+
+def assert_equal(got: Any, want: Any) -> None:
+    assert (got["text"], got["language"]) == (want["text"], want["language"])
+    assert len(got["segments"]) == len(want["segments"])
+    for ours, theirs in zip(got["segments"], want["segments"], strict=True):
+        assert list(ours) == list(theirs)
+        for key, value in theirs.items():
+            if key in ("avg_logprob", "no_speech_prob"):
+                assert ours[key] == pytest.approx(value, abs=ROUNDING), f"segment {theirs['id']}: {key}"
+            else:
+                assert ours[key] == value, f"segment {theirs['id']}: {key}"
+
+
+@contextmanager
+def decodings() -> Iterator[list[tuple[float, list[int], int]]]:
+    """Of each decoding its temperature, which windows of the batch it is for, and how large the batch is."""
+    seen: list[tuple[float, list[int], int]] = []
+    run = DecodingTask.run
+
+    def spy(task: DecodingTask, features: Any, windows: Any = None, streams: Any = None) -> list[DecodingResult]:
+        seen.append((task.options.temperature, list(windows), int(features.shape[0])))
+        return run(task, features, windows, streams)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fallback.DecodingTask, "run", spy)
+        yield seen
+
+
+@pytest.mark.first_checkpoint
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_clips_are_those_of_a_sequence(transcribe: Any, recording: np.ndarray, batch_size: int) -> None:
+    """The clips are pieces as they are: none is longer than a window. What a window leaves is the next one's."""
+    options: Options = {**GREEDY, "clip_timestamps": CLIPS}
+    want = transcribe(recording, condition_on_previous_text=False, **options)
+    with decodings() as seen:
+        got = transcribe(recording, batch_size=batch_size, **options)
+    assert_equal(got, want)
+    assert max(size for *_, size in seen) == min(batch_size, 4)
+    assert [s["id"] for s in got["segments"]] == list(range(len(got["segments"])))
+    assert [s["seek"] for s in got["segments"]] == sorted(s["seek"] for s in got["segments"])
+    starts = {round(start * FRAMES_PER_SECOND) for start in CLIPS[::2]}
+    assert {s["seek"] for s in got["segments"]} - starts, "no window left anything to a next one"
+
+
+CASES: dict[str, Options] = {
+    "no timestamps": {"without_timestamps": True},
+    "beams": {"beam_size": 2, "sample_len": 12},
+    "samples": {"temperature": 0.7, "best_of": 2, "sample_len": 12, "logprob_threshold": None},
+    "fallback": {"temperature": (0.0, 0.5), "compression_ratio_threshold": 0.9, "sample_len": 16},
+    "best fallback": {
+        "temperature": (0.0, 0.6, 1.0),
+        "logprob_threshold": 0.0,
+        "no_speech_threshold": None,
+        "sample_len": 12,
+        "keep_best_fallback": True,
+    },
+    "silence": {"no_speech_threshold": 0.0, "logprob_threshold": -0.25},
+}
+
+
+@pytest.mark.first_checkpoint
+@pytest.mark.parametrize("name", CASES)
+def test_options_hold_in_a_batch(transcribe: Any, recording: np.ndarray, name: str) -> None:
+    options: Options = {**GREEDY, "clip_timestamps": CLIPS, **CASES[name]}
+    assert_equal(
+        transcribe(recording, batch_size=3, **options),
+        transcribe(recording, condition_on_previous_text=False, **options),
+    )
+
+
+@pytest.mark.first_checkpoint
+def test_every_window_gets_the_initial_prompt(transcribe: Any, recording: np.ndarray) -> None:
+    options: Options = {**GREEDY, "clip_timestamps": CLIPS, "initial_prompt": "harbour, tide, WIND, MARKET"}
+    want = transcribe(recording, condition_on_previous_text=False, carry_initial_prompt=True, **options)
+    assert_equal(transcribe(recording, batch_size=4, **options), want)
+
+
+@pytest.mark.first_checkpoint
+def test_only_failing_windows_are_decoded_again(transcribe: Any, recording: np.ndarray) -> None:
+    options: Options = {"language": "en", "clip_timestamps": [0, 11, 11, 19.5, 30, 38.3], "without_timestamps": True,
+                        "sample_len": 20, "no_speech_threshold": None, "compression_ratio_threshold": None}  # fmt: skip
+    first = transcribe(recording, batch_size=3, temperature=0.0, **options)["segments"]
+    by_logprob = sorted(range(3), key=lambda i: first[i]["avg_logprob"])
+    threshold = (first[by_logprob[1]]["avg_logprob"] + first[by_logprob[2]]["avg_logprob"]) / 2
+    failing, passing = sorted(by_logprob[:2]), by_logprob[2]
+    with decodings() as seen:
+        again = transcribe(recording, batch_size=3, temperature=(0.0, 1.5), logprob_threshold=threshold, **options)
+    assert seen == [(0.0, [0, 1, 2], 3), (1.5, failing, 3)]
+    assert [s["temperature"] for s in again["segments"]] == [1.5 if i in failing else 0.0 for i in range(3)]
+    assert again["segments"][passing] == first[passing]
+
+
+def result(avg_logprob: float, compression_ratio: float, temperature: float) -> DecodingResult:
+    return DecodingResult(None, "en", text=f"{temperature}", avg_logprob=avg_logprob, no_speech_prob=0.0,
+                          temperature=temperature, compression_ratio=compression_ratio)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tried", "options", "kept"),
+    [
+        pytest.param([(-2, 1), (-1.5, 1), (-3, 1)], {}, "0.4", id="the likeliest"),
+        pytest.param([(-0.1, 9), (-1.5, 1), (-3, 1)], {}, "0.4", id="the likeliest that does not repeat itself"),
+        pytest.param([(-0.3, 9), (-0.1, 9), (-0.2, 9)], {}, "0.4", id="all repeat themselves"),
+        pytest.param([(-2, 1), (-1.5, 2.4), (-3, 1)], {}, "0.4", id="at the threshold is not above it"),
+        pytest.param([(-2, 9), (-1.5, 9), (-3, 1)], {"compression_ratio_threshold": None}, "0.4", id="no threshold"),
+        pytest.param([(-2, 1), (-1.5, 1), (-0.5, 1)], {}, "0.8", id="the last one passes"),
+        pytest.param([(-1.2, 1), (-1.2, 1), (-1.2, 1)], {}, "0.0", id="the first of equals"),
+    ],
+)
+def test_keep_best_fallback(tried: list[tuple[float, float]], options: Options, kept: str) -> None:
+    """The text is the best one's, the temperature always the last one's: faster-whisper resets its prompt by it."""
+    results = [result(*values, temperature) for values, temperature in zip(tried, (0.0, 0.4, 0.8), strict=True)]
+    made = make_transcribe_options(SIZES["base"], keep_best_fallback=True, **options)
+    got = fallback._kept(made, results)
+    assert (got.text, got.temperature) == (kept, 0.8)
+    assert fallback._kept(make_transcribe_options(SIZES["base"], **options), results) is results[-1]
+
+
+@pytest.mark.first_checkpoint
+def test_stream_in_order_with_progress(model: Model, recording: np.ndarray) -> None:
+    needs(model, "transcribe")
+    done: list[tuple[float, float]] = []
+    options: Options = {**GREEDY, "batch_size": 2, "clip_timestamps": [0, 8, 8, 16, 16, 24, 24, 32]}
+    stream = model.whisper.stream(recording, progress=lambda now, total: done.append((now, total)), **options)  # type: ignore[attr-defined]
+    with decodings() as seen:
+        segments = iter(stream)
+        first = next(segments)
+        assert sum(len(windows) for _, windows, _ in seen) < 6, "the first segment came when all were done"
+        rest = list(segments)
+    assert [first, *rest] == model.transcribe(recording, **options)["segments"]
+    assert stream.text == "".join(s["text"] for s in [first, *rest])
+    assert [now for now, _ in done] == [8.0, 16.0, 24.0, 32.0]
+    assert {total for _, total in done} == {pytest.approx(38.3, abs=0.01)}
+
+
+@pytest.mark.parametrize("samples", [0, 1, 79, 160, 8000])
+def test_short_and_silent_audio(transcribe: Any, samples: int) -> None:
+    options: Options = {**GREEDY, "sample_len": 8}
+    for audio in (np.zeros(samples, np.float32), np.linspace(-0.1, 0.1, samples, dtype=np.float32)):
+        got = transcribe(audio, batch_size=4, **options)
+        assert_equal(got, transcribe(audio, condition_on_previous_text=False, **options))
+        silent = transcribe(audio, batch_size=4, vad_filter=True, **options)
+        assert silent == {"text": "", "segments": [], "language": "en"}
+
+
+@pytest.mark.first_checkpoint
+def test_verbose_and_progress_bar(transcribe: Any, recording: np.ndarray, capsys: Any) -> None:
+    options: Options = {**GREEDY, "clip_timestamps": [0, 5, 5, 9], "sample_len": 20}
+    transcribe(recording, condition_on_previous_text=False, verbose=True, **options)
+    want = capsys.readouterr().out
+    transcribe(recording, batch_size=2, verbose=True, **options)
+    assert capsys.readouterr().out == want != ""
+    transcribe(recording, batch_size=2, verbose=False, **options)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "900/3830" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size=0: give a whole number from 1"),
+        ({"batch_size": 2.0}, "batch_size=2.0"),
+        ({"batch_size": 4, "condition_on_previous_text": True}, "needs windows in sequence, batch_size=4"),
+        ({"batch_size": 4, "clip_timestamps": "0,1", "vad_filter": True}, "both choose"),
+        ({"vad_parameters": {}}, "vad_parameters need vad_filter=True"),
+        ({"multilingual": True, "language": "de"}, "language='de' is for all windows"),
+        ({"language_detection_segments": 0}, "language_detection_segments=0"),
+        ({"language_detection_segments": None}, "language_detection_segments=None"),
+        ({"language_detection_threshold": "high"}, "language_detection_threshold='high'"),
+        ({"batch": 4}, "did you mean 'batch_size'"),
+    ],
+)
+def test_wrong_options(options: Options, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_transcribe_options(SIZES["base"], **options)
+
+
+def test_default_context_is_no_error() -> None:
+    """openai-whisper's default gives way; in a sequence it stays."""
+    assert make_transcribe_options(SIZES["base"], batch_size=8).condition_on_previous_text is False
+    assert make_transcribe_options(SIZES["base"], batch_size=8, condition_on_previous_text=False).batch_size == 8
+    assert make_transcribe_options(SIZES["base"]).condition_on_previous_text is True
+
+
+def noise_with_gaps(gaps: list[tuple[float, float]], seconds: float) -> np.ndarray:
+    audio = np.random.default_rng(1).normal(0, 0.1, int(seconds * SAMPLE_RATE)).astype(np.float32)
+    for start, end in gaps:
+        audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] *= 0.001
+    return audio
+
+
+def test_cuts_lie_in_pauses() -> None:
+    """The deepest point in the last ten seconds of each window, not a short dip and not the pause before them."""
+    audio = noise_with_gaps([(5, 8), (22, 22.05), (24, 24.6), (49.1, 49.6), (50, 50.06), (71, 72)], 75)
+    audio[int(26 * SAMPLE_RATE) : int(27 * SAMPLE_RATE)] *= 0.1
+    cuts = [start / FRAMES_PER_SECOND for start, _ in cut_at_silences(LogMel(audio, 80), 0, 7500)]
+    assert len(cuts) == 4
+    assert 24.1 < cuts[1] < 24.5
+    assert 49.2 < cuts[2] < 49.5
+    assert 71.1 < cuts[3] < 71.9
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 9000), st.integers(0, 9000), st.sampled_from([0.0, 0.05]))
+def test_pieces_are_all_there_is(seed: int, a: int, b: int, loud: float) -> None:
+    start, end = min(a, b), max(a, b)
+    audio = np.random.default_rng(seed).normal(0, loud, 9000 * HOP_LENGTH).astype(np.float32)
+    pieces = cut_at_silences(LogMel(audio, 80), start, end)
+    assert all(left[1] == right[0] for left, right in pairwise(pieces))
+    assert [pieces[0][0], pieces[-1][1]] == [start, end] if end > start else pieces == []
+    assert all(SHORTEST <= stop - begin <= N_FRAMES for begin, stop in pieces[:-1])
+    assert all(0 < stop - begin <= N_FRAMES for begin, stop in pieces)
+
+
+@pytest.mark.first_checkpoint
+def test_speech_alone(transcribe: Any, recording: np.ndarray) -> None:
+    """With 40 s of silence in the middle the text is the same, and what follows is 40 s later."""
+    half = int(19.3 * SAMPLE_RATE)
+    spread = np.concatenate([recording[:half], np.zeros(40 * SAMPLE_RATE, np.float32), recording[half:]])
+    for options in ({}, {"batch_size": 4}):
+        near = transcribe(recording, vad_filter=True, **options, **GREEDY)
+        far = transcribe(spread, vad_filter=True, **options, **GREEDY)
+        assert far["text"] == near["text"] != ""
+        late = [s for s in near["segments"] if s["start"] > 19.3]
+        assert late
+        for a, b in zip(near["segments"], far["segments"], strict=True):
+            assert b["start"] - a["start"] == pytest.approx(40 if a in late else 0, abs=0.1)
+        assert all(s["end"] <= len(spread) / SAMPLE_RATE for s in far["segments"])
+
+
+@pytest.mark.first_checkpoint
+def test_speech_alone_equals_faster_whispers(
+    transcribe: Any, load: Any, checkpoint: Any, recording: np.ndarray
+) -> None:
+    """In sequence, times too: both transcribe the same joined speech. Theirs lacks empty segments."""
+    peer = load(IMPLEMENTATIONS["faster-whisper"], checkpoint, "cpu", "float32")
+    audio = np.concatenate([np.zeros(5 * SAMPLE_RATE, np.float32), recording])
+    options: Options = {**GREEDY, "vad_filter": True, "vad_parameters": {"min_silence_duration_ms": 500}}
+    ours, theirs = transcribe(audio, **options), peer.transcribe(audio, **options)
+    said = [(s["start"], s["end"], s["text"]) for s in ours["segments"] if s["text"]]
+    assert said == [(s["start"], s["end"], s["text"]) for s in theirs["segments"]]
+
+
+@pytest.fixture(scope="module")
+def two_languages(clips: list[Clip]) -> tuple[np.ndarray, list[float]]:
+    """German up to 30 s, then English, and the clips that they are; the corpora's own sentences."""
+    german, english = joined(clips, "de", 12.0), joined(clips, "en", 12.0)
+    return np.concatenate([german, english]), [0, 12, 12, 24]
+
+
+@pytest.mark.multilingual
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_multilingual(transcribe: Any, two_languages: Any, batch_size: int | None) -> None:
+    """Each window in its own language, as if it had been asked for."""
+    audio, clips = two_languages
+    options: Options = {"temperature": 0.0, "condition_on_previous_text": False}
+    got = transcribe(audio, multilingual=True, clip_timestamps=clips, batch_size=batch_size, **options)
+    assert got["language"] == "de"
+    for language, clip in (("de", clips[:2]), ("en", clips[2:])):
+        alone = transcribe(audio, language=language, clip_timestamps=clip, **options)
+        said = [s for s in got["segments"] if s["language"] == language]
+        assert [s["tokens"] for s in said] == [s["tokens"] for s in alone["segments"]] != []
+    assert {s["language"] for s in got["segments"]} == {"de", "en"}
+
+
+@pytest.mark.multilingual
+@pytest.mark.parametrize(
+    ("options", "language", "windows"),
+    [
+        ({}, "de", 1),
+        ({"language_detection_segments": 2}, "de", 1),
+        ({"language_detection_segments": 2, "language_detection_threshold": None}, "de", 2),
+        ({"language_detection_segments": 3, "language_detection_threshold": None}, "en", 3),
+        ({"language_detection_segments": 9, "language_detection_threshold": 1.0}, "en", 3),
+    ],
+)
+def test_language_of_several_windows(
+    model: Model, load: Any, checkpoint: Any, clips: list[Clip], options: Options, language: str, windows: int
+) -> None:
+    """The first sure window decides, else the most frequent language, the first of equals: as in faster-whisper."""
+    needs(model, "transcribe")
+    german, english = joined(clips, "de", 12.0), joined(clips, "en", 12.0)
+    silence = np.zeros(18 * SAMPLE_RATE, np.float32)
+    audio = np.concatenate([german, silence, english, silence, english])
+    stream = model.whisper.stream(audio, **options)  # type: ignore[attr-defined]
+    assert stream.language == language
+    if options.get("language_detection_threshold", 0.5) is not None:
+        peer = load(IMPLEMENTATIONS["faster-whisper"], checkpoint, "cpu", "float32")
+        assert peer.engine.detect_language(audio, **options)[0] == language
+    asked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        from maxwhisper_impl import transcribe as module
+
+        detect = module.detect_language
+        patch.setattr(module, "detect_language", lambda *a: asked.append(1) or detect(*a))
+        model.whisper.stream(audio, **options)  # type: ignore[attr-defined]
+    assert len(asked) == windows
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "tone", "clicks"])
+def test_nothing_is_said(transcribe: Any, kind: str) -> None:
+    """With VAD no text is made up; `tests/quality` has a hundred of these, and the peers'."""
+    t = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
+    audio = {
+        "silence": np.zeros_like(t),
+        "noise": np.random.default_rng(2).normal(0, 0.1, len(t)),
+        "tone": 0.3 * np.sin(2 * np.pi * 440 * t),
+        "clicks": (np.arange(len(t)) % 8000 == 0) * 0.9,
+    }[kind].astype(np.float32)
+    assert transcribe(audio, vad_filter=True, language="en")["text"] == ""
+    assert transcribe(audio, vad_filter=True, language="en", batch_size=4)["text"] == ""
