@@ -1,4 +1,4 @@
-"""Windows side by side say what they say one after the other; cuts are at silences; only what fails is decoded again."""
+"""Windows side by side say what they say one after the other; cuts are at silences; only what fails is done again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import DecodingResult, OptionError, fallback
-from maxwhisper_impl.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, LogMel, load_audio
+from maxwhisper_impl.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, LogMel
 from maxwhisper_impl.batched import SHORTEST, cut_at_silences
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.decoding import DecodingTask
@@ -288,7 +288,7 @@ def test_speech_alone_equals_faster_whispers(
 
 @pytest.fixture(scope="module")
 def two_languages(clips: list[Clip]) -> tuple[np.ndarray, list[float]]:
-    """German up to 30 s, then English, and the clips that they are; the corpora's own sentences."""
+    """12 s of German, then 12 s of English, and the clips that they are."""
     german, english = joined(clips, "de", 12.0), joined(clips, "en", 12.0)
     return np.concatenate([german, english]), [0, 12, 12, 24]
 
