@@ -68,7 +68,8 @@ class BatchedTranscription(Transcription):
         if self.options.verbose:
             print_segments(self._in_recording(piece.segments, until))
         clear_empty(piece.segments)
-        segments = [{"id": number, **segment} for number, segment in enumerate(piece.segments, start=self.count)]
+        numbered = enumerate(piece.segments, start=self.count)
+        segments: list[Segment] = [{"id": number, **segment} for number, segment in numbered]
         self.count += len(segments)
         self.tokens += [token for segment in segments for token in segment["tokens"]]
         return self._in_recording(segments, until)

@@ -148,9 +148,7 @@ def _verify_detection(o: TranscribeOptions, dims: ModelDimensions) -> None:
         raise OptionError(
             f"language={o.decoding.language!r} is for all windows, multilingual=True detects it in each; leave one out"
         )
-    if o.language_detection_segments is None:
-        raise OptionError("language_detection_segments=None: give a whole number from 1 up")
-    verify_count("language_detection_segments", o.language_detection_segments, None)
+    verify_count("language_detection_segments", o.language_detection_segments or 0, None)
 
 
 def _verify_vad(o: TranscribeOptions) -> None:
