@@ -151,8 +151,9 @@ def test_windows_equal_ctranslate2s(
     )  # fmt: skip
     for got, want in zip(ours, results, strict=True):
         tokens = want.sequences_ids[0]
-        assert got.tokens == tokens, f"{tokenizer.decode(got.tokens)!r}, {tokenizer.decode(tokens)!r}"
-        if len(tokens) < STEPS:  # both have the end of text in their sums
+        assert got.tokens[: len(tokens)] == tokens, f"{tokenizer.decode(got.tokens)!r}, {tokenizer.decode(tokens)!r}"
+        assert len(tokens) == len(got.tokens) or len(tokens) > STEPS // 2, "theirs stopped short of its limit"
+        if len(got.tokens) == len(tokens):
             assert got.avg_logprob == pytest.approx(want.scores[0] * len(tokens) / (len(tokens) + 1), abs=1e-3)
 
 
