@@ -114,6 +114,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     add("--fp16", type=_bool, metavar="BOOL", help="True: --dtype float16, except on the CPU")
     _add_decoding(parser)
     _add_windows(parser)
+    _add_batches(parser)
     _add_lines(parser)
 
 
@@ -127,7 +128,11 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     add("--suppress_tokens", default="-1", metavar="IDS", help="comma-separated; -1: most non-speech tokens")
     add("--initial_prompt", metavar="TEXT", help="what was said before the first window")
     add("--carry_initial_prompt", type=_bool, default=False, metavar="BOOL", help="use it for every window")
-    add("--condition_on_previous_text", type=_bool, default=True, metavar="BOOL", help="prompt with the last text")
+    add("--condition_on_previous_text", type=_bool, metavar="BOOL",
+        help="prompt with the last text (default: True; with --batch_size, False)")
+    add("--hotwords", metavar="TEXT", help="words to expect: a hint in front of every prompt")
+    add("--repetition_penalty", type=float, metavar="X", help="above 1: what was said becomes less likely (default: 1)")
+    add("--no_repeat_ngram_size", type=int, metavar="N", help="no N tokens in a row twice in a window (default: 0)")
 
 
 def _add_windows(parser: argparse.ArgumentParser) -> None:
@@ -137,9 +142,31 @@ def _add_windows(parser: argparse.ArgumentParser) -> None:
     add("--compression_ratio_threshold", type=_optional_float, default=2.4, metavar="X", help="above it: repetitive")
     add("--logprob_threshold", type=_optional_float, default=-1.0, metavar="X", help="below it, too unlikely")
     add("--no_speech_threshold", type=_optional_float, default=0.6, metavar="P", help="above it, and unlikely: silence")
+    add("--keep_best_fallback", type=_bool, metavar="BOOL",
+        help="where every temperature fails: keep the likeliest result, not the last (default: False)")
     add("--clip_timestamps", default="0", metavar="S,E,…", help="seconds of the clips to transcribe: start,end,start,…")
     add("--hallucination_silence_threshold", type=_optional_float, metavar="S",
         help="skip silences longer than this around a likely hallucination (needs --word_timestamps True)")
+
+
+def _vad_parameters(text: str) -> dict[str, float]:
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {name.strip(): float(value) for name, _, value in pairs}
+
+
+_vad_parameters.__name__ = "NAME=NUMBER,…"
+
+
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("batches, speech and languages").add_argument
+    add("--batch_size", type=int, metavar="N", help="cut at silences and decode N windows at once (default: in turn)")
+    add("--vad_filter", type=_bool, metavar="BOOL", help="transcribe speech alone, by Silero VAD (default: False)")
+    add("--vad_parameters", type=_vad_parameters, metavar="NAME=X,…",
+        help="threshold, neg_threshold, min_speech_duration_ms, max_speech_duration_s, min_silence_duration_ms, "
+        "speech_pad_ms")
+    add("--multilingual", type=_bool, metavar="BOOL", help="detect the language in each window (default: False)")
+    add("--language_detection_threshold", type=float, metavar="P", help="sure enough of a language (default: 0.5)")
+    add("--language_detection_segments", type=int, metavar="N", help="windows to ask until it is (default: 1)")
 
 
 def _add_lines(parser: argparse.ArgumentParser) -> None:

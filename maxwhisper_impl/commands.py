@@ -25,6 +25,11 @@ PASSED_ON = (
     "clip_timestamps", "hallucination_silence_threshold",
 )  # fmt: skip
 """flags that are options of `Whisper.transcribe` under the same names"""
+BEYOND_OPENAI = (
+    "batch_size", "vad_filter", "vad_parameters", "multilingual", "language_detection_threshold",
+    "language_detection_segments", "hotwords", "repetition_penalty", "no_repeat_ngram_size", "keep_best_fallback",
+)  # fmt: skip
+"""the same for flags that openai-whisper lacks: passed on only if given"""
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -60,6 +65,9 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
     import numpy as np
 
     passed = {name: getattr(options, name) for name in PASSED_ON}
+    passed |= {name: value for name in BEYOND_OPENAI if (value := getattr(options, name)) is not None}
+    if options.condition_on_previous_text is None:
+        passed["condition_on_previous_text"] = options.batch_size is None
     if not options.word_timestamps and (given := [name for name in LINE_OPTIONS if getattr(options, name)]):
         raise OptionError(f"--{given[0]} requires --word_timestamps True")
     if options.max_line_count and not options.max_line_width:

@@ -12,7 +12,8 @@ from .tokenizer import Tokenizer
 from .writers import format_timestamp
 
 Segment = dict[str, Any]
-"""id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob; words if wanted"""
+"""id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob; words if wanted, and
+language with `multilingual`"""
 
 FRAMES_PER_TIMESTAMP = 2
 """mel frames between two timestamp tokens: the encoder's stride, 0.02 s"""

@@ -57,30 +57,40 @@ class Durations:
         return cls(median, 2 * median)
 
 
+@dataclass(frozen=True)
+class Said:
+    """The segments of one window, still without words, and what is known of it."""
+
+    segments: list[Segment]
+    size: int
+    """mel frames of audio in the window"""
+    tokenizer: Tokenizer
+    """of the window's language and task"""
+    last_speech: float
+    """seconds of the recording at which speech last ended before the window"""
+
+    @property
+    def texts(self) -> list[list[int]]:
+        """The text tokens of each segment."""
+        return [[token for token in segment["tokens"] if token < self.tokenizer.eot] for segment in self.segments]
+
+
 def add_word_timestamps(
     runtime: Runtime,
-    tokenizer: Tokenizer,
     features: Any,
-    windows: Sequence[list[Segment]],
-    sizes: Sequence[int],
+    windows: Sequence[Said],
     *,
-    last_speech: float,
     prepend_punctuations: str = PREPENDED,
     append_punctuations: str = APPENDED,
 ) -> None:
-    """Gives each segment its `words`, and a start and end that fit them.
-
-    `windows`: the segments of each window of `features` (what the runtime's `encode` gave), in order of time; `sizes`:
-    the mel frames of audio in each. `last_speech`: seconds of the recording at which speech last ended before them.
-    """
-    texts = [[text_tokens(segment, tokenizer) for segment in segments] for segments in windows]
-    alignments = find_alignments(runtime, tokenizer, features, [list(chain(*tokens)) for tokens in texts], sizes)
-    for segments, tokens, alignment in zip(windows, texts, alignments, strict=True):
+    """Gives each segment its `words`, and a start and end that fit them; `windows` are those of `features`."""
+    for said, alignment in zip(windows, find_alignments(runtime, features, windows), strict=True):
         durations = Durations.of(alignment)
         shorten_sentence_ends(alignment, durations)
         merge_punctuations(alignment, prepend_punctuations, append_punctuations)
-        _share_out(segments, [len(ids) for ids in tokens], alignment)
-        for segment in segments:
+        _share_out(said.segments, [len(ids) for ids in said.texts], alignment)
+        last_speech = said.last_speech
+        for segment in said.segments:
             if segment["words"]:
                 fit(segment, durations, last_speech)
                 last_speech = segment["end"]
@@ -92,25 +102,20 @@ def last_word_end(segments: Sequence[Segment]) -> float | None:
     return next(ends, segments[-1]["end"] if segments else None)
 
 
-def text_tokens(segment: Segment, tokenizer: Tokenizer) -> list[int]:
-    return [token for token in segment["tokens"] if token < tokenizer.eot]
-
-
-def find_alignments(
-    runtime: Runtime, tokenizer: Tokenizer, features: Any, texts: Sequence[Sequence[int]], sizes: Sequence[int]
-) -> list[list[WordTiming]]:
+def find_alignments(runtime: Runtime, features: Any, windows: Sequence[Said]) -> list[list[WordTiming]]:
     """The words of each window's text tokens, by what the alignment heads attend to while the tokens are read."""
+    texts = [list(chain(*said.texts)) for said in windows]
     if not any(texts):
         return [[] for _ in texts]
-    start = tokenizer.sot_sequence_including_notimestamps
-    rows = np.full((len(texts), len(start) + max(map(len, texts)) + 1), tokenizer.eot, np.int32)
-    for row, text in zip(rows, texts, strict=True):
+    starts = [said.tokenizer.sot_sequence_including_notimestamps for said in windows]
+    rows = np.full((len(texts), len(starts[0]) + max(map(len, texts)) + 1), windows[0].tokenizer.eot, np.int32)
+    for row, start, text in zip(rows, starts, texts, strict=True):
         row[: len(start) + len(text)] = [*start, *text]
     scores, logits = runtime.cross_scores(features, rows, runtime.alignment_heads)
-    first = len(start) - 1  # the position that the first word is predicted from
+    first = len(starts[0]) - 1  # the position that the first word is predicted from
     return [
-        _words(tokenizer, text, scores[i, :, : len(start) + len(text) + 1], logits[i, first:], size)
-        for i, (text, size) in enumerate(zip(texts, sizes, strict=True))
+        _words(said.tokenizer, text, scores[i, :, : first + len(text) + 2], logits[i, first:], said.size)
+        for i, (said, text) in enumerate(zip(windows, texts, strict=True))
     ]
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .audio import FRAMES_PER_SECOND
+from .audio import CHUNK_LENGTH, FRAMES_PER_SECOND
 from .decoding import DecodingOptions
-from .decoding.options import check_names, make_options, verify_options
+from .decoding.options import check_names, make_options, verify_count, verify_options
 from .dims import ModelDimensions
 from .errors import OptionError
 from .timing import APPENDED, PREPENDED
+from .vad import VadOptions, check_installed, make_vad_options
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,32 @@ class TranscribeOptions:
     """start,end,start,end,… in seconds; a last end that is missing is the end of the recording"""
     hallucination_silence_threshold: float | None = None
     """seconds of silence around a likely hallucination from which on it is passed over; needs word_timestamps"""
+    keep_best_fallback: bool = False
+    """where every temperature fails: keep the result of the highest avg_logprob among those not above
+    compression_ratio_threshold, or among all, as faster-whisper does; False: the last one stands"""
+
+    batch_size: int | None = None
+    """windows decoded together: the recording is cut at silences, and no window is told the text before it, so that
+    condition_on_previous_text is False. Each window gets initial_prompt. None: one after the other"""
+    vad_filter: bool = False
+    """transcribe only what Silero VAD takes for speech"""
+    vad_parameters: Any = None
+    """`VadOptions` or a dict of some of them; see `maxwhisper_impl.vad`"""
+    multilingual: bool = False
+    """detect the language in each window; its segments name it"""
+    language_detection_threshold: float | None = 0.5
+    """a window whose language is likelier than this decides for the recording; None: none does"""
+    language_detection_segments: int = 1
+    """windows asked before the most frequent answer decides"""
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
+
+    @property
+    def vad_options(self) -> VadOptions:
+        """In batches speech is cut at shorter silences, into no more than a window, as faster-whisper does."""
+        defaults = {} if self.batch_size is None else {"max_speech_duration_s": CHUNK_LENGTH}
+        if self.batch_size is not None and self.vad_parameters is None:
+            defaults["min_silence_duration_ms"] = 160
+        return make_vad_options(self.vad_parameters, **defaults)
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -65,6 +91,13 @@ def make_transcribe_options(dims: ModelDimensions, **options: Any) -> Transcribe
     decoding = make_options(**{name: value for name, value in options.items() if name not in own})
     if not (decoding.suppress_tokens is None or isinstance(decoding.suppress_tokens, str)):
         decoding = replace(decoding, suppress_tokens=list(decoding.suppress_tokens))
+    if options.get("batch_size") is not None:
+        if options.get("condition_on_previous_text"):
+            raise OptionError(
+                f"condition_on_previous_text=True needs windows in sequence, batch_size={options['batch_size']} "
+                "decodes them together; leave one of them out"
+            )
+        options["condition_on_previous_text"] = False
     made = TranscribeOptions(**{k: v for k, v in options.items() if k in own}, decoding=decoding)
     _verify(made, dims)
     return made
@@ -75,6 +108,7 @@ _THRESHOLDS = (
     "logprob_threshold",
     "no_speech_threshold",
     "hallucination_silence_threshold",
+    "language_detection_threshold",
 )
 
 
@@ -98,6 +132,41 @@ def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
     if o.carry_initial_prompt and o.initial_prompt is None:
         raise OptionError("carry_initial_prompt=True needs an initial_prompt")
     clip_times(o.clip_timestamps)
+    _verify_batch(o)
+    _verify_detection(o, dims)
+    _verify_vad(o)
+
+
+def _verify_batch(o: TranscribeOptions) -> None:
+    verify_count("batch_size", o.batch_size, None)
+    if o.batch_size is None:
+        return
+    if o.hallucination_silence_threshold is not None:
+        raise OptionError(
+            f"hallucination_silence_threshold={o.hallucination_silence_threshold} looks back at the windows before, "
+            f"batch_size={o.batch_size} decodes them together; leave one out"
+        )
+
+
+def _verify_detection(o: TranscribeOptions, dims: ModelDimensions) -> None:
+    if o.multilingual and not dims.is_multilingual:
+        raise OptionError("multilingual=True needs a multilingual model; this one only transcribes English")
+    if o.multilingual and o.decoding.language is not None:
+        raise OptionError(
+            f"language={o.decoding.language!r} is for all windows, multilingual=True detects it in each; leave one out"
+        )
+    verify_count("language_detection_segments", o.language_detection_segments or 0, None)
+
+
+def _verify_vad(o: TranscribeOptions) -> None:
+    if not o.vad_filter:
+        if o.vad_parameters is not None:
+            raise OptionError("vad_parameters need vad_filter=True")
+        return
+    if clip_times(o.clip_timestamps) not in ([], [0.0]):
+        raise OptionError(f"clip_timestamps={o.clip_timestamps!r} and vad_filter=True both choose; leave one out")
+    make_vad_options(o.vad_parameters)
+    check_installed()
 
 
 def _verify_room_for_words(o: TranscribeOptions, dims: ModelDimensions) -> None:

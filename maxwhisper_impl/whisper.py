@@ -12,8 +12,7 @@ from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, de
 from .decoding.options import make_options
 from .decoding.task import to_numpy
 from .dims import ModelDimensions
-from .transcribe import Progress, Transcription, transcribe
-from .transcribe_options import make_transcribe_options
+from .transcribe import Progress, Transcription, start_transcription, transcribe
 
 
 class Whisper:
@@ -51,7 +50,7 @@ class Whisper:
 
     def stream(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Transcription:
         """The same segment by segment: iterate over it; its `text` and `language` say how far it is."""
-        return Transcription(self.runtime, audio, make_transcribe_options(self.dims, **options), progress)
+        return start_transcription(self.runtime, audio, progress=progress, **options)
 
     def decode(
         self, mel: np.ndarray, options: DecodingOptions | None = None, **changes: Any

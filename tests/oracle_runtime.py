@@ -49,9 +49,10 @@ class Draws:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        def sampler(temperature: float, seed: Any, rows: int, group: int) -> Sampler:
-            self.samplers.append((temperature, seed))
-            return Sampler(temperature, seed, rows, group)
+        def sampler(temperature: float, seed: Any, rows: int, group: int, windows: Any = None) -> Sampler:
+            words = [seed] if isinstance(seed, int) else list(seed)
+            self.samplers.append((temperature, [*words, *windows[0]] if windows else seed))
+            return Sampler(temperature, seed, rows, group, windows)
 
         with mock.patch.object(task, "Sampler", sampler):
             yield

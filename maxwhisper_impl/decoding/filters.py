@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 
 @dataclass
@@ -28,6 +29,12 @@ class Plan:
     """ids forbidden in every row"""
     prefer_timestamps: bool = False
     """forbid all text in rows where the timestamps together are likelier than the likeliest text token"""
+    penalised: np.ndarray | None = None
+    """int [rows, n]: ids whose logits are made smaller by `penalty`, once however often they are named"""
+    penalty: float = 1.0
+    """what positive logits of the penalised ids are divided by and negative ones multiplied with"""
+    forbidden: tuple[np.ndarray, np.ndarray] | None = None
+    """rows and ids, both int [n]: each id is forbidden in the row beside it"""
 
     @classmethod
     def allow_all(cls, rows: int, n_vocab: int, timestamp_begin: int) -> Plan:
@@ -55,6 +62,32 @@ class SuppressBlank(SuppressTokens):
     def narrow(self, plan: Plan, sampled: np.ndarray) -> None:
         if sampled.shape[1] == 0:
             plan.suppressed.append(self.ids)
+
+
+class RepetitionPenalty:
+    """What a row has sampled, text or timestamp, becomes less likely (arXiv:1909.05858); the prompt does not count."""
+
+    def __init__(self, penalty: float):
+        self.penalty = penalty
+
+    def narrow(self, plan: Plan, sampled: np.ndarray) -> None:
+        plan.penalised, plan.penalty = sampled, self.penalty
+
+
+class NoRepeatNgrams:
+    """No `size` tokens in a row that the same row has sampled before."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def narrow(self, plan: Plan, sampled: np.ndarray) -> None:
+        if sampled.shape[1] < self.size:
+            return
+        # an n-gram would come again where what was sampled last is what it begins with: its last token is forbidden
+        ngrams = sliding_window_view(sampled, self.size, axis=1)
+        newest = sampled[:, sampled.shape[1] - self.size + 1 :]
+        rows, starts = np.nonzero((ngrams[:, :, :-1] == newest[:, None]).all(axis=2))
+        plan.forbidden = rows, ngrams[rows, starts, -1]
 
 
 class TimestampRules:
@@ -105,8 +138,17 @@ def make_plan(filters: Sequence[Filter], sampled: np.ndarray, n_vocab: int, time
 
 
 def apply_plan(plan: Plan, logits: np.ndarray) -> np.ndarray:
-    """`logits` float32 [rows, n_vocab] with -inf wherever the plan forbids; changed in place and returned."""
+    """`logits` float32 [rows, n_vocab] with -inf wherever the plan forbids; changed in place and returned.
+
+    Penalties come first: whether timestamps are likelier than text is judged with them.
+    """
     begin = plan.timestamp_begin
+    if plan.penalised is not None:
+        old = np.take_along_axis(logits, plan.penalised, axis=1)
+        new = np.where(old < 0, old * np.float32(plan.penalty), old / np.float32(plan.penalty))
+        np.put_along_axis(logits, plan.penalised, new, axis=1)
+    if plan.forbidden is not None:
+        logits[plan.forbidden] = -np.inf
     for ids in plan.suppressed:
         logits[:, ids] = -np.inf
     for row, text_from, time_from, time_to in zip(logits, plan.text_from, plan.time_from, plan.time_to, strict=True):

@@ -22,15 +22,24 @@ def pick_likeliest(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Sampler:
     """Draws from softmax(logits / temperature) by inverting the cumulative distribution: one number a row and step.
 
-    Row r of a group draws from the stream (seed, r), whatever other rows or windows there are.
+    Row r of a group draws from the stream (seed, r), whatever other rows or windows there are; with `windows`, for each
+    window some numbers of its own, from (seed, *windows[w], r).
     """
 
-    def __init__(self, temperature: float, seed: int | Sequence[int] | None, rows: int, group: int):
+    def __init__(
+        self,
+        temperature: float,
+        seed: int | Sequence[int] | None,
+        rows: int,
+        group: int,
+        windows: Sequence[Sequence[int]] | None = None,
+    ):
         self.temperature = temperature
         if seed is None:
             seed = [int(word) for word in np.random.SeedSequence().generate_state(4)]
         key = [seed] if isinstance(seed, int) else list(seed)
-        self.streams = [np.random.default_rng([*key, row % group]) for row in range(rows)]
+        own = windows or [()] * (rows // group)
+        self.streams = [np.random.default_rng([*key, *own[row // group], row % group]) for row in range(rows)]
 
     def pick(self, logits: np.ndarray, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Ids drawn for `rows`, and their log-probabilities at temperature 1, both [len(rows)]."""

@@ -52,6 +52,14 @@ class DecodingOptions:
     max_initial_timestamp: float | None = 1.0
     """seconds; None or 0: no limit, as in openai-whisper"""
 
+    repetition_penalty: float = 1.0
+    """above 1, what was sampled before becomes less likely, timestamps included (faster-whisper's)"""
+    no_repeat_ngram_size: int = 0
+    """forbid so many tokens in a row a second time; 0: no limit (faster-whisper's)"""
+    hotwords: str | Sequence[int] | None = None
+    """text or tokens put before the prompt as a hint; the first 223 tokens count, none beside a prefix
+    (faster-whisper's)"""
+
     seed: int | Sequence[int] | None = 0
     """of sampling; None: fresh on each call. A batch samples what each of its windows would sample alone."""
     fp16: bool | None = None
@@ -98,7 +106,7 @@ def verify_options(options: DecodingOptions, dims: ModelDimensions) -> DecodingO
     if not _is_number(o.temperature) or not 0 <= o.temperature < math.inf:
         raise OptionError(f"temperature={o.temperature!r}: give a number from 0 up")
     for name, most in (("sample_len", dims.n_text_ctx), ("best_of", None), ("beam_size", None)):
-        _verify_count(name, getattr(o, name), most)
+        verify_count(name, getattr(o, name), most)
     if o.beam_size is not None and o.best_of is not None:
         raise OptionError(f"beam_size={o.beam_size} and best_of={o.best_of} cannot be given together; choose one")
     if o.temperature == 0 and o.best_of is not None:
@@ -110,8 +118,12 @@ def verify_options(options: DecodingOptions, dims: ModelDimensions) -> DecodingO
     latest = o.max_initial_timestamp
     if latest is not None and not (_is_number(latest) and 0 <= latest < math.inf):
         raise OptionError(f"max_initial_timestamp={latest!r}: give seconds from 0 up, or None")
+    if not _is_number(o.repetition_penalty) or not 0 < o.repetition_penalty < math.inf:
+        raise OptionError(f"repetition_penalty={o.repetition_penalty!r}: give a number above 0; 1 changes nothing")
+    if o.no_repeat_ngram_size != 0:
+        verify_count("no_repeat_ngram_size", o.no_repeat_ngram_size, None)
     _verify_seed(o.seed)
-    for name in ("prompt", "prefix"):
+    for name in ("prompt", "prefix", "hotwords"):
         _verify_tokens(name, getattr(o, name), dims)
     return o
 
@@ -141,7 +153,8 @@ def language_code(language: str, dims: ModelDimensions) -> str:
     return code
 
 
-def _verify_count(name: str, value: Any, most: int | None) -> None:
+def verify_count(name: str, value: Any, most: int | None) -> None:
+    """OptionError unless `value` is None or a whole number from 1 to `most`."""
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):

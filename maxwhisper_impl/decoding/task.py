@@ -13,7 +13,16 @@ from ..dims import ModelDimensions
 from ..errors import OptionError
 from ..tokenizer import Tokenizer, get_tokenizer
 from .beam import BeamSearch
-from .filters import Filter, SuppressBlank, SuppressTokens, TimestampRules, apply_plan, make_plan
+from .filters import (
+    Filter,
+    NoRepeatNgrams,
+    RepetitionPenalty,
+    SuppressBlank,
+    SuppressTokens,
+    TimestampRules,
+    apply_plan,
+    make_plan,
+)
 from .greedy import RowSearch, Sampler
 from .language import detect_language
 from .options import DecodingOptions, DecodingResult, language_code, verify_options
@@ -80,34 +89,42 @@ class DecodingTask:
         self.sot_index = self.initial_tokens.index(self.tokenizer.sot)
         self.filters = self._filters()
 
-    def run(self, features: Any) -> list[DecodingResult]:
-        """One result for each window of `features` (what the runtime's `encode` gave)."""
-        windows = int(features.shape[0])
-        tokens = np.tile(np.array(self.initial_tokens, dtype=np.int32), (windows, 1))
-        languages, probs = [self.language or "en"] * windows, None
-        if self.language is None or self.options.task == "lang_id":
-            ids, probs = detect_language(self.runtime, features, self.tokenizer)
-            languages = [max(p, key=p.__getitem__) for p in probs]
-            tokens[:, self.sot_index + 1] = ids
-        if probs is not None and self.options.task == "lang_id":
-            return [DecodingResult(WindowFeatures(features, i), languages[i], probs[i]) for i in range(windows)]
+    def run(
+        self, features: Any, windows: Sequence[int] | None = None, streams: Sequence[Sequence[int]] | None = None
+    ) -> list[DecodingResult]:
+        """One result for each window of `features` (what the runtime's `encode` gave), or for those in `windows` only.
 
-        search, no_speech = self._sample(features, tokens)
+        `streams`, for each of them some numbers besides the seed, let them sample apart.
+        """
+        windows = range(int(features.shape[0])) if windows is None else windows
+        tokens = np.tile(np.array(self.initial_tokens, dtype=np.int32), (len(windows), 1))
+        languages, probs = [self.language or "en"] * len(windows), None
+        if self.language is None or self.options.task == "lang_id":
+            ids, all_probs = detect_language(self.runtime, features, self.tokenizer)
+            probs = [all_probs[i] for i in windows]
+            languages = [max(p, key=p.__getitem__) for p in probs]
+            tokens[:, self.sot_index + 1] = ids[list(windows)]
+        heard = [WindowFeatures(features, i) for i in windows]
+        if probs is not None and self.options.task == "lang_id":
+            return [DecodingResult(*row) for row in zip(heard, languages, probs, strict=True)]
+
+        search, no_speech = self._sample(features, tokens, windows, streams)
         best = [rank(found, self.options.length_penalty) for found in search.candidates()]
         return [
-            self._result(WindowFeatures(features, i), languages[i], *best[i], no_speech[i]) for i in range(windows)
+            self._result(heard[i], languages[i], *best[i], no_speech[i]) for i in range(len(windows))
         ]
 
-    def _sample(self, features: Any, tokens: np.ndarray) -> tuple[Search, list[float]]:
+    def _sample(
+        self, features: Any, tokens: np.ndarray, windows: Sequence[int], streams: Sequence[Sequence[int]] | None
+    ) -> tuple[Search, list[float]]:
         """The search after its last step, and the probability of no speech for each window."""
-        windows = len(tokens)
-        search = self._search(windows)
+        search = self._search(len(windows), streams)
         state = self.runtime.start(features, self.group)
         # the initial tokens once a window; the rows of its group then all continue from them
-        state.select(range(0, windows * self.group, self.group))
+        state.select([window * self.group for window in windows])
         first = state.step(tokens, at=(self.sot_index, -1))
         no_speech = softmax(first[:, 0])[:, self.tokenizer.no_speech].tolist()
-        state.select([window for window in range(windows) for _ in range(self.group)])
+        state.select([row for row in range(len(windows)) for _ in range(self.group)])
         logits = np.repeat(first[:, 1], self.group, axis=0)
 
         room = self.runtime.dims.n_text_ctx + 1 - len(self.initial_tokens)
@@ -121,12 +138,12 @@ class DecodingTask:
             logits = state.step(search.sampled[:, -1:].astype(np.int32))[:, 0]
         return search, no_speech
 
-    def _search(self, windows: int) -> Search:
+    def _search(self, windows: int, streams: Sequence[Sequence[int]] | None) -> Search:
         o, eot = self.options, self.tokenizer.eot
         if o.beam_size is not None:
             return BeamSearch(windows, o.beam_size, o.patience, eot)
         rows = windows * self.group
-        sampler = Sampler(o.temperature, o.seed, rows, self.group) if o.temperature > 0 else None
+        sampler = Sampler(o.temperature, o.seed, rows, self.group, streams) if o.temperature > 0 else None
         return RowSearch(rows, self.group, self.sample_len, eot, sampler)
 
     def _result(
@@ -152,8 +169,13 @@ class DecodingTask:
         if o.prefix:
             # as in openai-whisper: the default sample_len cuts nothing, a shorter one keeps the newest tokens
             tokens += encode_text(self.tokenizer, o.prefix)[-(n_ctx // 2 - self.sample_len) :]
-        if o.prompt:
-            tokens = [self.tokenizer.sot_prev, *encode_text(self.tokenizer, o.prompt)[-(n_ctx // 2 - 1) :], *tokens]
+        hint = encode_text(self.tokenizer, o.hotwords or [])[: n_ctx // 2 - 1] if not o.prefix else []
+        said = encode_text(self.tokenizer, o.prompt or [])[-(n_ctx // 2 - 1) :]
+        if hint:  # two halves would leave nothing for the answer: what was said first gives way to a quarter of it
+            room = max(0, n_ctx - n_ctx // 4 - 1 - len(hint) - len(tokens))
+            said = said[max(0, len(said) - room) :]
+        if hint or said:
+            tokens = [self.tokenizer.sot_prev, *hint, *said, *tokens]
         if len(tokens) > n_ctx:
             raise OptionError(f"prompt and prefix make {len(tokens)} tokens of at most {n_ctx}; shorten the prefix")
         return tokens
@@ -161,6 +183,10 @@ class DecodingTask:
     def _filters(self) -> list[Filter]:
         o, t = self.options, self.tokenizer
         filters: list[Filter] = []
+        if o.repetition_penalty != 1:
+            filters.append(RepetitionPenalty(o.repetition_penalty))
+        if o.no_repeat_ngram_size:
+            filters.append(NoRepeatNgrams(o.no_repeat_ngram_size))
         if o.suppress_blank:
             filters.append(SuppressBlank([*t.encode(" "), t.eot]))
         if o.suppress_tokens:

@@ -26,9 +26,9 @@ from maxwhisper_impl.errors import AudioError, OptionError
 from maxwhisper_impl.status import StatusLine
 from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
 
-OURS_ALONE = {"dtype"}
-DELIBERATE = {"device", "fp16"}
-"""no GPU unless it is asked for; the dtype is our own flag"""
+OURS_ALONE = {"dtype", *commands.BEYOND_OPENAI}
+DELIBERATE = {"device", "fp16", "condition_on_previous_text"}
+"""no GPU unless it is asked for; the dtype is our own flag; batches know no previous text"""
 
 
 class OracleCalled(BaseException):
@@ -147,6 +147,29 @@ def test_options_reach_transcribe_as_openais_do(fake: FakeModel, chosen: dict[st
     theirs = oracle_options(["one.wav", "--model", "tiny", *arguments])
     assert ours == {**{k: v for k, v in theirs.items() if k != "fp16"}, "temperature": ours["temperature"]}
     assert np.array_equal(*(np.atleast_1d(options["temperature"]) for options in (ours, theirs)))
+
+
+def test_options_beyond_openais(fake: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
+    """Passed on only if given; with batches the default of condition_on_previous_text gives way, not a given one."""
+    line = ["transcribe", "one.wav", "--model", "tiny"]
+    assert cli.main(line) == 0
+    assert not fake.calls[-1][1].keys() & set(commands.BEYOND_OPENAI)
+    given = "--batch_size 4 --vad_filter True --vad_parameters threshold=0.6,speech_pad_ms=90 --hotwords tides "
+    given += "--repetition_penalty 1.1 --no_repeat_ngram_size 3 --multilingual True --keep_best_fallback True "
+    given += "--language_detection_threshold 0.7 --language_detection_segments 2"
+    assert cli.main([*line, *given.split()]) == 0
+    passed = fake.calls[-1][1]
+    assert {name: passed[name] for name in commands.BEYOND_OPENAI} == {
+        "batch_size": 4, "vad_filter": True, "vad_parameters": {"threshold": 0.6, "speech_pad_ms": 90.0},
+        "multilingual": True, "language_detection_threshold": 0.7, "language_detection_segments": 2,
+        "hotwords": "tides", "repetition_penalty": 1.1, "no_repeat_ngram_size": 3, "keep_best_fallback": True,
+    }  # fmt: skip
+    assert passed["condition_on_previous_text"] is False
+    assert cli.main([*line, "--batch_size", "4", "--condition_on_previous_text", "True"]) == 2
+    assert "needs windows in sequence" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*line, "--vad_parameters", "threshold"])
+    assert "NAME=NUMBER" in capsys.readouterr().err
 
 
 def test_english_models_are_asked_for_english(fake: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:

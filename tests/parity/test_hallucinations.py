@@ -72,8 +72,8 @@ class Script:
             prompts.append((window.seek, window.size, transcription._prompt()))
             return self.result(window.seek)
 
-        def add(runtime: Any, tokenizer: Any, features: Any, windows: Any, sizes: Any, **rest: Any) -> None:
-            self.add_words(windows[0], rest["last_speech"])
+        def add(runtime: Any, features: Any, windows: Any, **rest: Any) -> None:
+            self.add_words(windows[0].segments, windows[0].last_speech)
 
         runtime = SimpleNamespace(dims=DIMS, alignment_heads=(), encode=lambda mel: None)
         mel = SimpleNamespace(n_frames=n_frames, window=lambda seek, size: torch.zeros(1))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maxwhisper_impl import alignment, timing
-from maxwhisper_impl.timing import WordTiming, add_word_timestamps, merge_punctuations
-from maxwhisper_impl.tokenizer import get_tokenizer
+from maxwhisper_impl.timing import Said, WordTiming, add_word_timestamps, merge_punctuations
+from maxwhisper_impl.tokenizer import Tokenizer, get_tokenizer
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(0, 14))
 FLOATS = st.floats(-9, 9, width=32)
@@ -174,22 +174,26 @@ def test_segments_get_the_oracles_words(made: tuple[list[dict[str, Any]], list[W
         oracle.add_word_timestamps(segments=want, model=None, tokenizer=TOKENIZER, mel=None, num_frames=3000,
                                    last_speech_timestamp=last)  # fmt: skip
     with mock.patch.object(timing, "find_alignments", return_value=[found]):
-        add_word_timestamps(mock.Mock(), TOKENIZER, None, [segments], [3000], last_speech=last)
+        add_word_timestamps(mock.Mock(), None, [Said(segments, 3000, TOKENIZER, last)])
     assert segments == want
 
 
-def test_a_batch_carries_the_end_of_speech_along() -> None:
-    """The second window's first word is long, but follows at once on the first window's last."""
+def test_each_window_of_a_batch_follows_on_speech_of_its_own() -> None:
+    """A long first word is cut where speech ended long before the window, and stays where it follows at once."""
     def one(seek: int) -> list[dict[str, Any]]:
         return [{"seek": seek, "start": seek / 100, "end": seek / 100 + 2, "text": " so", "tokens": [7, 7]}]
 
     def words() -> list[WordTiming]:
         return [WordTiming(" so", [7], 0.0, 1.5, 0.9), WordTiming(" on", [7], 1.5, 1.7, 0.9)]
 
-    windows = [one(0), one(170)]
+    windows = [Said(one(0), 170, TOKENIZER, -9.0), Said(one(170), 170, TOKENIZER, 1.7)]
     with mock.patch.object(timing, "find_alignments", return_value=[words(), words()]):
-        add_word_timestamps(mock.Mock(), TOKENIZER, None, windows, [170, 170], last_speech=-9.0)
-    assert [segments[0]["words"][0]["start"] for segments in windows] == pytest.approx([0.1, 1.7])
+        add_word_timestamps(mock.Mock(), None, windows)
+    assert [said.segments[0]["words"][0]["start"] for said in windows] == pytest.approx([0.1, 1.7])
+
+
+def said(text: list[int], size: int = 3000, tokenizer: Tokenizer = TOKENIZER) -> Said:
+    return Said([{"tokens": text}], size, tokenizer, 0.0)
 
 
 class Planted:
@@ -219,12 +223,13 @@ def test_windows_of_a_batch_are_aligned_by_themselves() -> None:
     runtime = Planted(51865)
     spoken = [[" so", " on"], [" so"], [" and", " so", " on", " and", " on"], []]
     texts = [TOKENIZER.encode("".join(words)) for words in spoken]
-    found = timing.find_alignments(runtime, TOKENIZER, None, texts, [40, 30, 60, 3000])
+    windows = [said(text, size) for text, size in zip(texts, (40, 30, 60, 3000), strict=True)]
+    found = timing.find_alignments(runtime, None, windows)
     assert [[t.word for t in words] for words in found] == spoken
     assert [(t.start, t.end) for t in found[0]] == [(0.0, 0.08), (0.08, 0.16)]
     assert all(t.probability == pytest.approx(0.5, abs=1e-4) for words in found for t in words)
     for i, text in enumerate(texts[:3]):
-        assert plain(timing.find_alignments(runtime, TOKENIZER, None, [text], [(40, 30, 60)[i]])[0]) == plain(found[i])
+        assert plain(timing.find_alignments(runtime, None, [windows[i]])[0]) == plain(found[i])
         row = [*TOKENIZER.sot_sequence_including_notimestamps, *text, TOKENIZER.eot]
         assert runtime.tokens.tolist() == [row]
 
@@ -232,6 +237,6 @@ def test_windows_of_a_batch_are_aligned_by_themselves() -> None:
 def test_languages_without_spaces_are_split_at_characters() -> None:
     tokenizer = get_tokenizer(True, language="ja", task="transcribe")
     text = tokenizer.encode("こんにちは、薔薇の世界")
-    found, = timing.find_alignments(Planted(51865), tokenizer, None, [text], [3000])
+    found, = timing.find_alignments(Planted(51865), None, [said(text, tokenizer=tokenizer)])
     assert [t.word for t in found] == ["こんにちは", "、", "薔", "薇", "の", "世界"]
     assert [token for t in found for token in t.tokens] == text
