@@ -10,7 +10,6 @@ import numpy as np
 
 from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.options import make_options
-from .decoding.task import to_numpy
 from .dims import ModelDimensions
 from .transcribe import Progress, Transcription, transcribe
 from .transcribe_options import make_transcribe_options
@@ -73,7 +72,7 @@ class Whisper:
     def encode(self, mel: np.ndarray) -> np.ndarray:
         """float32 [windows, n_audio_ctx, n_audio_state] of mel [windows, n_mels, 3000]; one window without it."""
         features, single = self._features(mel)
-        array = to_numpy(features)
+        array = np.asarray(features, dtype=np.float32)
         return array[0] if single else array
 
     def logits(self, tokens: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import io
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import cli, commands
-from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.errors import AudioError, OptionError
-from maxwhisper_impl.status import StatusLine
-from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
+from maxwhisper_impl.weights import load_checkpoint, random_checkpoint, save_checkpoint
 
 OURS_ALONE = {"dtype"}
 DELIBERATE = {"device", "fp16"}
@@ -259,128 +251,3 @@ def test_convert_keeps_every_tensor(tmp_path: Path) -> None:
     assert all(np.array_equal(got[name], want[name]) for name in want)
     assert cli.main(["convert", str(first), str(tmp_path / "nameless")]) == 2
     assert cli.main(["convert", str(tmp_path / "gone.pt"), str(tmp_path / "c.npz")]) == 1
-
-
-def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "maxwhisper_impl", *arguments], text=True, capture_output=True,
-                          timeout=300, check=False, **options)
-
-
-def test_the_command_itself() -> None:
-    started = time.monotonic()
-    helped = run("--help")
-    took = time.monotonic() - started
-    assert helped.returncode == 0
-    assert "transcribe" in helped.stdout
-    assert took < 5, "a second or two on a busy machine; importing torch or MAX takes longer"
-    assert run("--version").stdout.startswith("maxwhisper ")
-    unknown = run("transcribe", __file__, "--model", "enormous")
-    assert unknown.returncode == 1
-    *progress, line = unknown.stderr.splitlines()
-    assert all(line.startswith("loading enormous") for line in progress)
-    assert line.startswith("maxwhisper: error: 'enormous' is neither a file or folder nor a model's name")
-
-
-def loaded_modules(*arguments: str) -> set[str]:
-    """Top-level modules after running the command in a process of its own."""
-    code = ("import sys; from maxwhisper_impl.cli import main\n"
-            "try: status = main(sys.argv[1:])\n"
-            "except SystemExit as left: status = left.code\n"
-            "print('\\nMODULES', *{name.partition('.')[0] for name in sys.modules}); sys.exit(status)")
-    done = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.rpartition("MODULES")[2].split())
-
-
-def test_help_imports_nothing_heavy() -> None:
-    assert not {"torch", "max", "whisper", "scipy", "matplotlib", "rich"} & loaded_modules("--help")
-
-
-@pytest.fixture
-def spoken(clips: list[Clip]) -> Clip:
-    return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
-
-
-def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path) -> None:
-    modules = loaded_modules("transcribe", str(spoken.audio), "--model", str(checkpoint.source), "-o", str(tmp_path),
-                             "--beam_size", "None", "--verbose", "False")
-    assert "max" in modules
-    assert not {"torch", "whisper", "faster_whisper", "matplotlib", "scipy", "numba", "jiwer"} & modules
-
-
-def test_files_are_those_of_openais_command(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(checkpoint, tmp_path / "model.pt")
-    common = [str(spoken.audio), "--output_format", "all", "--verbose", "False", "--language", "en"]
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    assert cli.main(["transcribe", *common, "--model", str(checkpoint.source), "-o", str(ours)]) == 0
-    asked = ["whisper", *common, "--model", str(tmp_path / "model.pt"), "-o", str(theirs), "--fp16", "False"]
-    monkeypatch.setattr(sys, "argv", asked)
-    monkeypatch.setattr("whisper.audio.load_audio", decoded)
-    oracle_module().cli()
-    for path in theirs.iterdir():
-        if path.suffix != ".json":
-            assert (ours / path.name).read_bytes() == path.read_bytes(), path.name
-    got, want = (json.loads((folder / f"{spoken.audio.stem}.json").read_text()) for folder in (ours, theirs))
-    assert got.keys() == want.keys()
-    assert got["text"] == want["text"]
-    assert [s["tokens"] for s in got["segments"]] == [s["tokens"] for s in want["segments"]]
-    assert [s.keys() for s in got["segments"]] == [s.keys() for s in want["segments"]]
-
-
-def decoded(file: str) -> np.ndarray:
-    """openai-whisper asks the `ffmpeg` program, which need not be here."""
-    from maxwhisper_impl.audio import load_audio
-
-    return load_audio(file)
-
-
-class Screen(io.StringIO):
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Runs the status line's clock ten times as fast."""
-    for name, seconds in {"QUIET": 0.1, "TICK": 0.02, "REPEAT": 0.2}.items():
-        monkeypatch.setattr(f"maxwhisper_impl.status.{name}", seconds)
-    return time.sleep
-
-
-def test_status_is_rewritten_on_a_terminal(hurried: Callable[[float], None]) -> None:
-    screen = Screen(is_terminal=True)
-    with StatusLine(screen) as status:
-        status("compiling")
-        hurried(0.4)
-        status("short")
-    lines = screen.getvalue().split("\n")
-    assert lines[0].startswith("\r\x1b[Kcompiling … 0 s\r\x1b[K")
-    assert lines[0].endswith("compiling: done after 0 s")
-    assert lines[1:] == [""], "what was over at once is not mentioned"
-
-
-def test_status_is_a_few_lines_elsewhere(hurried: Callable[[float], None]) -> None:
-    screen = Screen(is_terminal=False)
-    with contextlib.suppress(KeyError), StatusLine(screen) as status:
-        status("compiling")
-        hurried(0.7)
-        raise KeyError
-    *repeated, last = screen.getvalue().splitlines()
-    assert 2 <= len(repeated) <= 4
-    assert set(repeated) == {"compiling … 0 s", "compiling … 1 s"} or set(repeated) == {"compiling … 0 s"}
-    assert last == "compiling: stopped after 1 s"
-
-
-def test_a_quick_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maxwhisper_impl.status.QUIET", 60)
-    monkeypatch.setattr("maxwhisper_impl.status.TICK", 0.01)
-    screen = Screen(is_terminal=True)
-    with StatusLine(screen) as status:
-        status("loading")
-        time.sleep(0.2)
-    assert screen.getvalue() == ""

@@ -176,7 +176,8 @@ def assert_segments(name: str, ours: list[dict[str, Any]], theirs: list[dict[str
                 f"{name} segment {want['id']}: {field} {got[field]!r}, expected {want[field]!r}"
             )
         for field in ("start", "end"):
-            assert got[field] == pytest.approx(want[field], abs=1e-6), f"{name} segment {want['id']}: {field}"
+            where = f"{name} segment {want['id']} {field}"
+            compare.assert_close(where, got[field], want[field], "segment_time", metric="seconds")
         for field in ("avg_logprob", "no_speech_prob"):
             compare.assert_close(f"{name} segment {want['id']} {field}", got[field], want[field], field)
 

@@ -13,8 +13,9 @@ from maxwhisper_impl.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.segments import Window, cut_segments
 from maxwhisper_impl.tokenizer import get_tokenizer
+from tests.compare import assert_close
 from tests.implementations import Model
-from tests.oracle_runtime import LOGPROB_ROUNDING, Draws, OracleRuntime, exact_oracle
+from tests.oracle_runtime import Draws, OracleRuntime, exact_oracle
 
 pytestmark = pytest.mark.rules
 
@@ -110,7 +111,7 @@ def assert_results(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> N
         assert list(got) == list(want), where
         for key, value in want.items():
             if key in ("avg_logprob", "no_speech_prob"):
-                assert got[key] == pytest.approx(value, abs=LOGPROB_ROUNDING), f"{where}: {key}"
+                assert_close(f"{where}: {key}", got[key], value, f"rules.{key}")
             else:
                 assert got[key] == value, f"{where}: {key}"
     assert len(ours["segments"]) == len(theirs["segments"]), name
