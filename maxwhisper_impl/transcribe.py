@@ -10,7 +10,8 @@ from typing import Any
 from .audio import N_FRAMES, LogMel, load_audio
 from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.task import encode_text
-from .segments import Segment, Window, clear_empty, cut_segments, print_segments, seconds
+from .results import Result, Segment
+from .segments import Window, clear_empty, cut_segments, print_segments, seconds
 from .tokenizer import LANGUAGES, get_tokenizer
 from .transcribe_options import TranscribeOptions, make_transcribe_options, seek_clips
 
@@ -46,6 +47,11 @@ class Transcription:
         """the index in `tokens` from which on they are context for the next window"""
         self.seek = 0
         self.count = 0
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """End the iteration behind this window, from any thread; text and segments so far stand."""
+        self.cancelled = True
 
     def _check_tasks(self) -> None:
         """OptionError now rather than after the audio has been read: with the longest prompt and with the given one."""
@@ -73,13 +79,13 @@ class Transcription:
         """Windows of the clips; where the next one starts is known only when the last one has been transcribed."""
         for start, end in seek_clips(self.options.clip_timestamps, self.mel.n_frames):
             self.seek = start
-            while self.seek < end:
+            while self.seek < end and not self.cancelled:
                 yield Window(self.seek, min(N_FRAMES, end - self.seek))
 
     def _transcribe(self, window: Window) -> list[Segment]:
         """The segments of one window; moves `seek` to where the next one starts."""
         result = self._decode(window)
-        if self._is_silence(result):
+        if self.options.is_silence(result):
             self.seek += window.size
             return []
         cut = cut_segments(result, window, self.tokenizer)
@@ -102,7 +108,7 @@ class Transcription:
         first, *others = self.options.temperatures
         result = self._decode_at(first, window, features)
         for temperature in others:
-            if not self._needs_fallback(result):
+            if not self.options.needs_fallback(result):
                 break
             result = self._decode_at(temperature, window, features)
         return result
@@ -116,18 +122,6 @@ class Transcription:
             words = [seed] if isinstance(seed, int) else list(seed)
             options = replace(options, seed=[*words, window.seek, round(1000 * temperature)])
         return DecodingTask(self.runtime, options).run(features)[0]
-
-    def _needs_fallback(self, result: DecodingResult) -> bool:
-        o = self.options
-        repeats = o.compression_ratio_threshold is not None and result.compression_ratio > o.compression_ratio_threshold
-        unlikely = o.logprob_threshold is not None and result.avg_logprob < o.logprob_threshold
-        no_speech = o.no_speech_threshold is not None and result.no_speech_prob > o.no_speech_threshold
-        return (repeats or unlikely) and not (no_speech and unlikely)
-
-    def _is_silence(self, result: DecodingResult) -> bool:
-        o = self.options
-        no_speech = o.no_speech_threshold is not None and result.no_speech_prob > o.no_speech_threshold
-        return no_speech and not (o.logprob_threshold is not None and result.avg_logprob > o.logprob_threshold)
 
     def _prompt(self) -> list[int]:
         """What the next window is told of the text before it; decoding keeps the last 223 tokens of it."""
@@ -163,7 +157,7 @@ class Transcription:
         return tqdm.tqdm(total=self.mel.n_frames, unit="frames")
 
 
-def transcribe(runtime: Runtime, audio: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
+def transcribe(runtime: Runtime, audio: Any, *, progress: Progress | None = None, **options: Any) -> Result:
     """openai-whisper's `transcribe`: {"text", "segments", "language"}.
 
     `audio`: what `load_audio` takes; none of any length has no text and no segments. `options`: the fields of

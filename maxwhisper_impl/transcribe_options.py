@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .audio import FRAMES_PER_SECOND
-from .decoding import DecodingOptions
+from .decoding import DecodingOptions, DecodingResult
 from .decoding.options import check_names, make_options, verify_options
 from .dims import ModelDimensions
 from .errors import OptionError
@@ -40,6 +40,23 @@ class TranscribeOptions:
     def temperatures(self) -> tuple[float, ...]:
         t = self.temperature
         return (t,) if isinstance(t, (int, float)) else tuple(t)
+
+    def needs_fallback(self, result: DecodingResult) -> bool:
+        """Whether another temperature is to be tried: it repeats itself or is unlikely, and is not just silence."""
+        repeats = (
+            self.compression_ratio_threshold is not None
+            and result.compression_ratio > self.compression_ratio_threshold
+        )
+        unlikely = self.logprob_threshold is not None and result.avg_logprob < self.logprob_threshold
+        return (repeats or unlikely) and not (self._no_speech(result) and unlikely)
+
+    def is_silence(self, result: DecodingResult) -> bool:
+        """Whether nothing is said in the window."""
+        likely = self.logprob_threshold is not None and result.avg_logprob > self.logprob_threshold
+        return self._no_speech(result) and not likely
+
+    def _no_speech(self, result: DecodingResult) -> bool:
+        return self.no_speech_threshold is not None and result.no_speech_prob > self.no_speech_threshold
 
     def decoding_at(self, temperature: float) -> DecodingOptions:
         """Beams only at temperature 0, several samples only above."""
