@@ -53,7 +53,7 @@ class LiveTranscription:
     def __init__(self, runtime: Runtime, options: TranscribeOptions, *, step: float = 1.0, max_delay: float = 10.0):
         """`step`: seconds of new audio a pass. `max_delay`: seconds after which a word that was heard is final, whether
         two passes agree on it or not. OptionError for options that need the whole recording."""
-        _verify(options, step, max_delay)
+        verify_live(options, step, max_delay)
         self.runtime, self.options = runtime, options
         self.language = options.decoding.language or (None if runtime.dims.is_multilingual else "en")
         self.text = ""
@@ -286,7 +286,8 @@ class _Behind:
         self.inner.narrow(plan, np.hstack([np.tile(self.final, (len(sampled), 1)).astype(int), sampled]))
 
 
-def _verify(options: TranscribeOptions, step: float, max_delay: float) -> None:
+def verify_live(options: TranscribeOptions, step: float, max_delay: float) -> None:
+    """OptionError for what cannot be done with audio that is still to come."""
     plain = TranscribeOptions()
     for name in _NOT_LIVE:
         holder, default = (options, plain) if hasattr(options, name) else (options.decoding, plain.decoding)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,20 +15,21 @@ from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(False)
-WORDS = [TOKENIZER.encode(f" {word}")[0] for word in "one two three four five six seven eight nine ten".split()]
-WRONG = [TOKENIZER.encode(f" {word}")[0] for word in "red green blue black white brown grey pink".split()]
+WORDS = TOKENIZER.encode(" one two three four five six seven eight nine ten")
+WRONG = TOKENIZER.encode(" red green blue black white brown gray pink")
 _GRAIN = 320
-_LOW, _RISE = 0.01, 1e-6
+_LOW = 1000
+"""the first samples, of a full scale of 32768"""
 
 
 def audio(seconds: float) -> np.ndarray:
     """Each sample's value tells its place."""
-    return (_LOW + np.arange(round(seconds * SAMPLE_RATE)) // _GRAIN * _RISE).astype(np.float32)
+    return ((_LOW + np.arange(round(seconds * SAMPLE_RATE)) // _GRAIN) / 32768).astype(np.float32)
 
 
 def place(sample: float) -> float:
     """Seconds at which a sample of `audio` is."""
-    return round((float(sample) - _LOW) / _RISE) * _GRAIN / SAMPLE_RATE
+    return (round(float(sample) * 32768) - _LOW) * _GRAIN / SAMPLE_RATE
 
 
 class Raw:
@@ -63,7 +63,7 @@ class Hearing:
         return np.array([[start, end]])
 
     def start(self, features: np.ndarray, rows_per_window: int = 1) -> HearingState:
-        return HearingState(self.heard(*features[0]))
+        return HearingState(self.heard(*features[0]), rows_per_window)
 
     def heard(self, start: float, end: float) -> list[int]:
         """The tokens of the audio from `start` to `end`; `Hearing.said` is what they should be."""
@@ -90,16 +90,17 @@ class Hearing:
 
 
 class HearingState:
-    def __init__(self, heard: Sequence[int]):
-        self.heard = list(heard)
-        self.history: list[int] = []
+    def __init__(self, heard: Sequence[int], rows: int):
+        self.heard = [*heard, TOKENIZER.eot]
+        self.histories: list[list[int]] = [[] for _ in range(rows)]
 
     def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray:
-        self.history += tokens[0].tolist()
-        behind = len(self.history) - 1 - self.history.index(TOKENIZER.sot)
-        logits = np.zeros((1, len(at), Hearing.dims.n_vocab), np.float32)
-        logits[0, -1, self.heard[behind] if behind < len(self.heard) else TOKENIZER.eot] = 60
+        self.histories = [[*history, *row] for history, row in zip(self.histories, tokens.tolist(), strict=True)]
+        logits = np.zeros((len(tokens), len(at), Hearing.dims.n_vocab), np.float32)
+        for row, history in zip(logits, self.histories, strict=True):
+            behind = len(history) - 1 - history.index(TOKENIZER.sot)
+            row[-1, self.heard[min(behind, len(self.heard) - 1)]] = 60
         return logits
 
-    def select(self, rows: Any) -> None:
-        """There is one row."""
+    def select(self, rows: Sequence[int]) -> None:
+        self.histories = [self.histories[row] for row in rows]

@@ -16,11 +16,20 @@ from hypothesis import strategies as st
 from maxwhisper_impl import cli, commands
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.errors import AudioError, OptionError
+from maxwhisper_impl.threads import available_cpus
 from maxwhisper_impl.weights import load_checkpoint, random_checkpoint, save_checkpoint
 
-OURS_ALONE = {"dtype"}
-DELIBERATE = {"device", "fp16"}
-"""no GPU unless it is asked for; the dtype is our own flag"""
+OURS_ALONE = {
+    "dtype": "openai-whisper computes in float32 or, with --fp16, in float16",
+    "live": "openai-whisper reads whole files only",
+    "step": "of --live",
+    "max_delay": "of --live",
+}
+DELIBERATE = {
+    "device": "no GPU unless it is asked for; openai-whisper takes one where it finds it",
+    "fp16": "the dtype is our own flag; openai-whisper's default warns on every CPU",
+}
+"""Flags that are reviewed: those that openai-whisper lacks, and those whose default differs."""
 
 
 class OracleCalled(BaseException):
@@ -54,7 +63,8 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, tuple[Any, ...]]:
 
 def test_flags_and_defaults_are_openais(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = flags(our_parser()), flags(oracle_parser(monkeypatch))
-    assert ours.keys() - OURS_ALONE == theirs.keys()
+    assert ours.keys() - theirs.keys() == set(OURS_ALONE)
+    assert not theirs.keys() - ours.keys(), "flags of openai-whisper that are missing"
     for name, (options, default, choices) in theirs.items():
         assert ours[name][0] == options, name
         if name not in DELIBERATE:
@@ -170,6 +180,29 @@ def test_one_bad_file_costs_itself_alone(fake: FakeModel, tmp_path: Path, capsys
     ]
 
 
+def test_a_folder_is_its_media_files(fake: FakeModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "folder"
+    (folder / "deeper.wav").mkdir(parents=True)
+    for name in ("b.MP3", "a.flac", "notes.txt", "c.mkv", "noise"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["transcribe", "one.wav", "folder", "empty", "one.wav", "-f", "txt"]) == 1
+    assert [file for file, _ in fake.calls] == ["one.wav", "folder/a.flac", "folder/b.MP3", "folder/c.mkv"]
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["a.txt", "b.txt", "c.txt", "one.txt"]
+    message = "maxwhisper: error: empty: no file in this folder is named as audio or video\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(("given", "limit"), [("1", [1]), ("0", []), ("999", [available_cpus()])])
+def test_threads_are_limited_before_the_model_is_loaded(given: str, limit: list[int], monkeypatch: pytest.MonkeyPatch,
+                                                        tmp_path: Path) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(commands, "limit_threads", done.append)
+    monkeypatch.setattr("maxwhisper_impl.whisper.load_model", lambda *_, **__: done.append("loaded") or FakeModel())
+    assert cli.main(["transcribe", __file__, "--model", "tiny", "--threads", given, "-o", str(tmp_path)]) == 0
+    assert done == [*limit, "loaded"]
+
+
 def test_no_model_is_loaded_for_files_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("loaded"))
     assert cli.main(["transcribe", "gone.wav"]) == 1
@@ -187,6 +220,9 @@ def test_standard_input_has_a_name(fake: FakeModel, tmp_path: Path) -> None:
     (["one.wav", "--verbose", "maybe"], "expected True or False, got 'maybe'"),
     (["one.wav", "--output_format", "doc"], "invalid choice: 'doc'"),
     (["one.wav", "--no_such_flag"], "unrecognized arguments: --no_such_flag"),
+    (["one.wav", "--live"], "--live listens to standard input: give - instead of one.wav"),
+    (["-", "--live", "--model", "tiny", "--step", "0"], "step=0.0: give 0.1 to 10 seconds"),
+    (["-", "--live", "--model", "tiny", "--clip_timestamps", "3"], "clip_timestamps='3' is not for live audio"),
     (["one.wav", "two/one.mp3"], "the transcripts of one.wav and two/one.mp3 would both be named one"),
     (["one.wav", "--highlight_words", "True"], "--highlight_words requires --word_timestamps True"),
     (["one.wav", "--temperature_increment_on_fallback", "0"], "--temperature_increment_on_fallback 0.0: give a number"),
@@ -197,7 +233,9 @@ def test_standard_input_has_a_name(fake: FakeModel, tmp_path: Path) -> None:
 def test_wrong_use_is_one_line_and_status_2(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
                                             tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "one.wav").write_bytes(b"")
+    (tmp_path / "two").mkdir()
+    for name in ("one.wav", "two/one.mp3"):
+        (tmp_path / name).write_bytes(b"")
     monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("a model was loaded before the options were checked"))
     try:
         status = cli.main(["transcribe", *arguments])
