@@ -16,6 +16,7 @@ from maxwhisper_impl.tokenizer import get_tokenizer
 from tests.compare import assert_close
 from tests.implementations import Model
 from tests.oracle_runtime import Draws, OracleRuntime, exact_oracle
+from tests.parity.recordings import joined
 
 pytestmark = pytest.mark.rules
 
@@ -74,18 +75,6 @@ MULTILINGUAL: dict[str, Options] = {
 def rules(oracle: Model) -> Whisper:
     """Our rules on the oracle's logits."""
     return Whisper(oracle.dims, OracleRuntime(oracle.torch))
-
-
-def joined(clips: list[Clip], language: str, seconds: float) -> np.ndarray:
-    """Clips one after the other up to some length, with pauses between them and a long one in the middle."""
-    parts, length = [], 0.0
-    for clip in sorted((c for c in clips if c.language == language and c.seconds < 8), key=lambda c: c.id):
-        pause = 7.0 if length < seconds / 2 <= length + clip.seconds else 2.5
-        parts += [load_audio(clip.audio), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
-        length += clip.seconds + pause
-        if length > seconds:
-            return np.concatenate(parts)[: int(seconds * SAMPLE_RATE)]
-    pytest.skip(f"the corpora have less than {seconds} s of short clips in {language}")
 
 
 @pytest.fixture(scope="module")
