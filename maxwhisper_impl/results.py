@@ -1,7 +1,5 @@
 """What a transcription is made of: openai-whisper's dictionaries, with types."""
 
-from __future__ import annotations
-
 from typing import NotRequired, TypedDict
 
 
