@@ -32,6 +32,8 @@ _SAME_TIME = 25
 """timestamps, 0.5 s, by which two passes may differ and still agree"""
 _GRAIN = FRAMES_PER_TIMESTAMP * HOP_LENGTH
 """samples between two timestamps: audio leaves in multiples of it"""
+_MARGIN = 24
+"""tokens that a pass must have left to say something new"""
 _NOT_LIVE = ("prefix", "without_timestamps", "carry_initial_prompt", "word_timestamps", "clip_timestamps")
 
 
@@ -152,10 +154,11 @@ class LiveTranscription:
         else:
             count = len(self._final)
         self._passed = self._end
-        tokens, full = self._result.tokens, N_SAMPLES - len(self._audio) < self._step
+        tokens = self._result.tokens
+        full = N_SAMPLES - len(self._audio) < self._step or len(tokens) > self.runtime.dims.n_text_ctx // 2 - _MARGIN
         count = len(tokens) if last else max(count, self._overdue(), self._ended(tokens) if full else 0)
         if full and not self._ended(tokens[:count]):
-            count = len(tokens)  # 30 s in which no segment ends
+            count = len(tokens)  # no segment ends in all that the model can take in
         final = self._decode(tokens[len(self._final) : count])
         self._final = tokens[:count]
         self.text += final

@@ -104,6 +104,15 @@ def test_provisional_text_is_the_rest() -> None:
     assert text.provisional == ""
 
 
+def test_more_words_than_a_window_may_have() -> None:
+    """12 a second, in one endless sentence: the text is cut into segments before the tokens run out."""
+    hearing = Hearing(every=0.08, sentence=10_000)
+    done = live(hearing, initial_prompt="zero " * 300)
+    list(done.run(chunks(audio(40.0), [SECOND])))
+    assert done.text == hearing.said(40.0)
+    assert len(done.segments) > 1
+
+
 def test_segments_become_the_prompt() -> None:
     hearing = Hearing()
     done = live(hearing, initial_prompt="zero")

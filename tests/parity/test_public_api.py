@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -13,6 +15,7 @@ import maxwhisper_impl
 from maxwhisper_impl import Result, Segment, Word
 from tests import typed_usage
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("numpy", "av", "max", "torch", "tiktoken", "whisper")
 
 
@@ -37,6 +40,9 @@ def test_nothing_heavy_is_imported() -> None:
 
 def test_types_are_shipped() -> None:
     assert files(maxwhisper_impl).joinpath("py.typed").is_file()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]
+    assert settings["typeCheckingMode"] == "strict"
+    assert {"maxwhisper_impl", "tests/typed_usage.py"} <= set(settings["include"])
     assert get_type_hints(typed_usage.whole_file)["return"] == list[tuple[float, float, str]]
 
 
