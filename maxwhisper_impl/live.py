@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .audio import HOP_LENGTH, N_SAMPLES, SAMPLE_RATE, LogMel, load_audio
-from .decoding import DecodingResult, DecodingTask, Runtime, compression_ratio, detect_language
+from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.filters import Filter, Plan
 from .decoding.task import encode_text
 from .errors import AudioError, OptionError
@@ -179,17 +179,16 @@ class LiveTranscription:
         result = nothing
         for temperature in self.options.temperatures:
             result = self._task(temperature).run(features)[0]
-            result = replace(result, tokens=self._final + result.tokens)
-            if self._final:  # how likely a few more tokens are says little
-                result = replace(result, compression_ratio=compression_ratio(self._decode(result.tokens)))
-                judged = replace(result, avg_logprob=0.0)
-            else:
-                judged = result
+            # how likely a few more tokens are says little
+            judged = replace(result, avg_logprob=0.0) if self._final else result
             if self.options.is_silence(judged):
                 return nothing
             if not self.options.needs_fallback(judged):
                 break
-        return result
+        else:
+            if self.options.needs_fallback(replace(result, avg_logprob=0.0)):
+                return nothing  # it repeats itself; the next pass may not
+        return replace(result, tokens=self._final + result.tokens)
 
     def _task(self, temperature: float) -> DecodingTask:
         """Goes on behind the final tokens, as if it had sampled them itself."""

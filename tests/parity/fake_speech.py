@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
@@ -46,15 +46,15 @@ class Hearing:
     """A runtime that hears word i from `every * i` on, `every` seconds long, and ends a segment every `sentence` words.
 
     A word that ended less than `unsure` seconds before the end of the audio is heard as another one at every pass,
-    but for those at the end of all, at `whole` seconds.
+    but for those at the end of all, at `whole` seconds. At the passes in `loops` it hears one word over and over.
     """
 
     dims = SIZES["tiny.en"]
 
     def __init__(self, every: float = 0.5, sentence: int = 6, unsure: float = 0.0, whole: float = 1e9,
-                 silent_from: float = 1e9):
+                 silent_from: float = 1e9, loops: Container[int] = ()):
         self.every, self.sentence, self.unsure, self.whole = every, sentence, unsure, whole
-        self.silent_from = silent_from
+        self.silent_from, self.loops = silent_from, loops
         self.passes: list[tuple[float, float]] = []
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ class Hearing:
             tokens.append(WRONG[(len(self.passes) + i) % len(WRONG)] if young else WORDS[i % len(WORDS)])
             if i % self.sentence == self.sentence - 1:
                 tokens.append(stop)
-        return tokens
+        return tokens[:4] + [WRONG[0]] * 150 if len(self.passes) in self.loops else tokens
 
     def said(self, until: float) -> str:
         """Every word that has ended by then."""

@@ -94,6 +94,15 @@ def test_words_that_never_settle_are_final_in_time(max_delay: float) -> None:
     assert final > 20
 
 
+@pytest.mark.parametrize("temperature", [0.0, (0.0, 0.2)])
+def test_a_pass_that_repeats_itself_settles_nothing(temperature: Any) -> None:
+    hearing = Hearing(loops=(1, 9, 10))
+    done = live(hearing, temperature=temperature)
+    texts = list(done.run(chunks(audio(18.0), [SECOND])))
+    check(hearing, texts, done)
+    assert not any("red red" in text.provisional for text in texts)
+
+
 def test_provisional_text_is_the_rest() -> None:
     hearing = Hearing(unsure=1.2)
     done = live(hearing)
