@@ -95,13 +95,13 @@ class LiveTranscription:
         chunks, failure = iter(source), None
         while failure is None:
             try:
-                chunk = next(chunks)
+                texts = self.feed(next(chunks))
             except StopIteration:
                 break
             except Exception as error:
                 failure = error
             else:
-                yield from self.feed(chunk)
+                yield from texts
         yield self.finish()
         if failure is not None:
             raise failure
@@ -247,7 +247,8 @@ class LiveTranscription:
 
     def _close(self, count: int) -> None:
         """The first tokens, all of them final, become segments; their audio leaves."""
-        ended, window = self._ended(self._final[:count]), Window(self._start // HOP_LENGTH, self._frames)
+        ended = self._ended(self._final[:count])
+        window = Window(self._start // HOP_LENGTH, len(self._audio) // HOP_LENGTH)
         if ended:  # doubled, a timestamp both ends a segment and begins the next
             closed = replace(self._result, tokens=[*self._final[:ended], self._final[ended - 1]])
             cut = cut_segments(closed, window, self._tokenizer)
@@ -264,10 +265,6 @@ class LiveTranscription:
         self._drop(advance * HOP_LENGTH)
         if ended < count:
             self._close(count - ended)
-
-    @property
-    def _frames(self) -> int:
-        return len(self._audio) // HOP_LENGTH
 
     def _drop(self, samples: int) -> None:
         samples = max(samples, 0) // _GRAIN * _GRAIN
