@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .dims import SIZES, ModelDimensions
 from .errors import CheckpointError, MaxWhisperError, OptionError
@@ -15,6 +16,8 @@ from .status import LiveScreen, StatusLine, complain, warn
 from .threads import available_cpus, limit_threads
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from .results import Result
     from .whisper import Whisper
 
@@ -158,12 +161,19 @@ def _in_folder(name: str, folder: Path) -> str:
     raise CheckpointError(f"{folder} holds neither {name}.pt nor {name}; leave out --model_dir to search elsewhere")
 
 
+def _standard_input() -> Iterator[bytes]:
+    """What has arrived, as it arrives."""
+    pipe = cast("BufferedReader", sys.stdin.buffer)
+    while data := pipe.read1(CHUNK):
+        yield data
+
+
 def _listen(model: Whisper, passed: dict[str, Any], options: Namespace, failed: list[str]) -> Result:
     """Standard input until it ends, fails or is interrupted; what came before counts."""
     live = model.live(step=options.step, max_delay=options.max_delay, **passed)
     screen = LiveScreen(sys.stdout, options.verbose)
     try:
-        for text in live.run(iter(lambda: sys.stdin.buffer.read1(CHUNK), b"")):
+        for text in live.run(_standard_input()):
             screen.show(text.final, text.provisional)
     except KeyboardInterrupt:
         screen.show(live.finish().final)

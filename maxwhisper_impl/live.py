@@ -199,7 +199,8 @@ class LiveTranscription:
             options, language=self.language, prompt=prompt, prefix=final, sample_len=max(room - len(final), 1)
         )
         task = DecodingTask(self.runtime, options)
-        task.filters = [_Behind(final, narrow) for narrow in task.filters]
+        behind: list[Filter] = [_Behind(final, narrow) for narrow in task.filters]
+        task.filters = behind
         return task
 
     def _agreed(self, before: Sequence[int]) -> int:
@@ -256,8 +257,9 @@ class LiveTranscription:
         else:
             cut = cut_segments(replace(self._result, tokens=self._final[:count]), window, self._tokenizer)
             ended, advance = count, window.size
-        said = [segment for segment in cut.segments if segment["text"].strip()]
-        self.segments += [{**segment, "id": number} for number, segment in enumerate(said, len(self.segments))]
+        said = enumerate((segment for segment in cut.segments if segment["text"].strip()), len(self.segments))
+        numbered: list[Segment] = [{"id": number, **segment} for number, segment in said]
+        self.segments += numbered
         self._past += self._final[:ended]
         begin, moved = self._tokenizer.timestamp_begin, advance // FRAMES_PER_TIMESTAMP
         rest = [token - moved if token >= begin else token for token in self._result.tokens[ended:]]

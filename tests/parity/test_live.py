@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maxwhisper_impl import AudioError, LiveText, LiveTranscription, OptionError, Whisper
+from maxwhisper_impl import AudioError, LiveText, LiveTranscription, OptionError, Segment, Whisper
 from maxwhisper_impl.audio import SAMPLE_RATE
 from tests.parity.fake_speech import Hearing, Raw, audio
 
@@ -45,6 +45,7 @@ def check(hearing: Hearing, texts: list[LiveText], done: LiveTranscription) -> N
     assert "".join(segment["text"] for segment in done.segments) == done.text
     assert [segment["id"] for segment in done.segments] == list(range(len(done.segments)))
     for segment in done.segments:
+        assert list(segment) == [key for key in Segment.__annotations__ if key != "words"]
         word = round(segment["start"] / hearing.every)
         assert segment["start"] == pytest.approx(word * hearing.every, abs=0.021)
         said = hearing.said(segment["start"] + 0.03 + len(segment["tokens"]) * hearing.every)
