@@ -27,7 +27,8 @@ def align(scores: np.ndarray, first: int, positions: int) -> np.ndarray:
 def attention_matrix(scores: np.ndarray) -> np.ndarray:
     """float32 `[n_tokens, positions]` of scores `[heads, n_tokens, positions]`: how much more than other tokens each
     one attends to a position, smoothed over time, in the mean of the heads."""
-    return np.mean([median_filter(standardize(softmax(head))) for head in scores], axis=0, dtype=np.float32)
+    heads = np.stack([median_filter(standardize(softmax(head))) for head in scores])
+    return heads.mean(axis=0, dtype=np.float32)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 from .audio import N_FRAMES, LogMel
 from .fallback import decode_windows, is_silence
 from .hallucinations import seek_last_word
-from .segments import Cut, Segment, Window, clear_empty, cut_segments, print_segments, seconds
+from .results import Segment
+from .segments import Cut, Window, clear_empty, cut_segments, print_segments, seconds
 from .timing import Said, last_word_end
 from .transcribe import Transcription
 
@@ -33,7 +34,7 @@ class BatchedTranscription(Transcription):
         waiting = deque(self._pieces())
         going: deque[_Piece] = deque()
         with self._progress_bar() as bar:
-            while waiting or going:
+            while (waiting or going) and not self.cancelled:
                 busy = [piece for piece in going if not piece.done]
                 while waiting and len(busy) < (self.options.batch_size or 1):
                     going.append(waiting.popleft())
@@ -76,9 +77,6 @@ class BatchedTranscription(Transcription):
         ]
         self._add_words(said, *windows)
         return [seek_last_word(cut, window) for cut, window in zip(cuts, windows, strict=True)]
-
-        for piece, cut, result in zip(pieces, cuts, results, strict=True):
-            piece.take(cut, self._with_language(cut.segments, result))
 
     def _final(self, piece: _Piece) -> list[Segment]:
         """Its segments numbered, with times of the recording, and printed if asked for."""

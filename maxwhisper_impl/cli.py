@@ -100,7 +100,7 @@ _optional_int.__name__, _optional_float.__name__ = "whole number or None", "numb
 
 def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("audio", nargs="+", metavar="FILE", help="audio that FFmpeg reads; - is standard input")
+    add("audio", nargs="+", metavar="FILE", help="audio that FFmpeg reads, or a folder of it; - is standard input")
     add("--model", default="turbo", help="name of a Whisper model, or path of a checkpoint")
     add("--model_dir", metavar="DIR", help="look for the model of that name in this folder only")
     add("--device", default="cpu", help="cpu or cuda")
@@ -116,6 +116,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     _add_windows(parser)
     _add_batches(parser)
     _add_lines(parser)
+    _add_live(parser)
 
 
 def _add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -178,6 +179,14 @@ def _add_lines(parser: argparse.ArgumentParser) -> None:
     add("--max_line_width", type=_optional_int, metavar="N", help="characters in a line")
     add("--max_line_count", type=_optional_int, metavar="N", help="lines in a subtitle")
     add("--max_words_per_line", type=_optional_int, metavar="N", help="no effect with --max_line_width")
+
+
+def _add_live(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("live").add_argument
+    add("--live", action="store_true",
+        help="FILE is -, raw speech as it arrives (s16le, 16 kHz, mono); text is printed as soon as it is final")
+    add("--step", type=float, default=1.0, metavar="S", help="seconds of new audio that are worth another look")
+    add("--max_delay", type=float, default=10.0, metavar="S", help="after which a word is final, come what may")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

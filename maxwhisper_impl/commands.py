@@ -6,15 +6,19 @@ import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .dims import SIZES, ModelDimensions
 from .errors import CheckpointError, MaxWhisperError, OptionError
-from .status import StatusLine, complain, warn
+from .status import LiveScreen, StatusLine, complain, warn
 from .threads import available_cpus, limit_threads
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from .results import Result
     from .whisper import Whisper
 
 LINE_OPTIONS = ("highlight_words", "max_line_count", "max_line_width", "max_words_per_line")
@@ -30,27 +34,37 @@ BEYOND_OPENAI = (
     "language_detection_segments", "hotwords", "repetition_penalty", "no_repeat_ngram_size", "keep_best_fallback",
 )  # fmt: skip
 """the same for flags that openai-whisper lacks: passed on only if given"""
+MEDIA = (
+    ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".avi", ".flac", ".flv", ".m4a", ".m4b",
+    ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".oga",
+    ".ogg", ".ogv", ".opus", ".spx", ".ts", ".wav", ".webm", ".wma", ".wmv",
+)  # fmt: skip
+"""how the names of audio and video files end"""
+CHUNK = 1 << 16
+"""bytes, at most, that are read at once from standard input: 2 s, all that a pipe holds"""
 PICTURES = (".png", ".svg", ".pdf")
 
 
 def transcribe(options: Namespace) -> int:
     """Every file; one that fails is reported, and the others are done."""
+    from .writers import get_writer
+
     passed = transcribe_options(options)
     lines = {name: getattr(options, name) for name in LINE_OPTIONS}
-    names = output_names(options.audio)
-    missing = [file for file in options.audio if file != "-" and not os.path.exists(file)]
-    failed = [f"{file}: no such file" for file in missing]
-    if len(missing) < len(options.audio):
+    files, failed = audio_files(options.audio)
+    if options.live and files != ["-"]:
+        raise OptionError(f"--live listens to standard input: give - instead of {', '.join(options.audio)}")
+    names = output_names(files)
+    if files:
         if options.model in SIZES:  # what is wrong is said before the model is loaded and compiled
-            passed = for_dims(passed, SIZES[options.model], options.model)
+            passed = for_dims(passed, SIZES[options.model], options)
         os.makedirs(options.output_dir, exist_ok=True)
         model = _load(options)
-        passed = for_dims(passed, model.dims, options.model)
-        for file in options.audio:
-            if file in missing:
-                continue
+        passed = for_dims(passed, model.dims, options)
+        for file in files:
             try:
-                _transcribe_file(model, file, names[file], passed, lines, options)
+                result = _listen(model, passed, options, failed) if options.live else model.transcribe(file, **passed)
+                get_writer(options.output_format, options.output_dir)(result, names[file], **lines)
             except OptionError:
                 raise  # the same for every file
             except (MaxWhisperError, OSError) as error:
@@ -58,6 +72,23 @@ def transcribe(options: Namespace) -> int:
     for line in failed:
         complain(line)
     return 1 if failed else 0
+
+
+def audio_files(given: list[str]) -> tuple[list[str], list[str]]:
+    """The files to transcribe, of a folder those that hold audio by their names; and what is wrong with the others."""
+    files: list[str] = []
+    failed: list[str] = []
+    for name in given:
+        if os.path.isdir(name):
+            media = (path for path in Path(name).iterdir() if path.suffix.lower() in MEDIA and path.is_file())
+            found = sorted(map(str, media))
+            files += found
+            failed += [] if found else [f"{name}: no file in this folder is named as audio or video"]
+        elif name == "-" or os.path.exists(name):
+            files.append(name)
+        else:
+            failed.append(f"{name}: no such file")
+    return list(dict.fromkeys(files)), failed
 
 
 def transcribe_options(options: Namespace) -> dict[str, Any]:
@@ -83,16 +114,20 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
     return passed
 
 
-def for_dims(passed: dict[str, Any], dims: ModelDimensions, name: str) -> dict[str, Any]:
+def for_dims(passed: dict[str, Any], dims: ModelDimensions, options: Namespace) -> dict[str, Any]:
     """The keywords as a model of these dims takes them; OptionError where it cannot."""
     from .transcribe_options import make_transcribe_options
 
     language = passed["language"]
     if not dims.is_multilingual and (language is None or language.lower() not in ("en", "english")):
         if language is not None:
-            warn(f"{name} is an English-only model but receipted '{language}'; using English instead.")
+            warn(f"{options.model} is an English-only model but receipted '{language}'; using English instead.")
         passed = {**passed, "language": "en"}
-    make_transcribe_options(dims, **passed)
+    made = make_transcribe_options(dims, **passed)
+    if options.live:
+        from .live import verify_live
+
+        verify_live(made, options.step, options.max_delay)
     return passed
 
 
@@ -133,13 +168,26 @@ def _in_folder(name: str, folder: Path) -> str:
     raise CheckpointError(f"{folder} holds neither {name}.pt nor {name}; leave out --model_dir to search elsewhere")
 
 
-def _transcribe_file(
-    model: Whisper, file: str, name: str, passed: dict[str, Any], lines: dict[str, Any], options: Namespace
-) -> None:
-    from .writers import get_writer
+def _standard_input() -> Iterator[bytes]:
+    """What has arrived, as it arrives."""
+    pipe = cast("BufferedReader", sys.stdin.buffer)
+    while data := pipe.read1(CHUNK):
+        yield data
 
-    result = model.transcribe(file, **passed)
-    get_writer(options.output_format, options.output_dir)(result, name, **lines)
+
+def _listen(model: Whisper, passed: dict[str, Any], options: Namespace, failed: list[str]) -> Result:
+    """Standard input until it ends, fails or is interrupted; what came before counts."""
+    live = model.live(step=options.step, max_delay=options.max_delay, **passed)
+    screen = LiveScreen(sys.stdout, options.verbose)
+    try:
+        for text in live.run(_standard_input()):
+            screen.show(text.final, text.provisional)
+    except KeyboardInterrupt:
+        screen.show(live.finish().final)
+    except OSError as error:
+        failed.append(f"standard input: {error.strerror or error}")
+    screen.show("\n")
+    return live.result
 
 
 def compare(options: Namespace) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .audio import N_SAMPLES
 from .errors import OptionError
-from .scoring import agreement, word_error_rate
+from .scoring import agreement, word_errors
 from .systems import ORACLE, Pinned, SystemSpec, Transcript, label, parse_system
 from .threads import available_cpus
 from .worker import SystemFailed, Worker
@@ -208,7 +208,8 @@ def _rows(runs: Sequence[_Run], result: Comparison) -> list[Row]:
 def _wer(run: _Run, samples: Sequence[Sample]) -> float | None:
     known = [sample for sample in samples if sample.text is not None]
     pairs = [(sample.text or "", run.transcripts[sample.id].text, sample.language) for sample in known]
-    return word_error_rate(pairs) if pairs else None
+    counted = word_errors(pairs)
+    return counted.rate if counted.words else None
 
 
 def _tokens(run: _Run) -> list[int]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .audio import FRAMES_PER_SECOND, N_FRAMES
-from .segments import Cut, Segment, Window, seconds
-from .timing import APPENDED, PREPENDED, Word, last_word_end
+from .results import Segment, Word, words_of
+from .segments import Cut, Window, seconds
+from .timing import APPENDED, PREPENDED, last_word_end
 
 UNLIKELY, SHORT, LONG = 0.15, 0.133, 2.0
 """a word's probability and seconds beyond which it is odd"""
@@ -50,10 +51,10 @@ def skip_hallucinations(cut: Cut, window: Window, silence: Silence) -> Cut:
 
     last_end = silence.last_speech
     for i, segment in enumerate(cut.segments):
-        if not segment["words"]:
+        if not words_of(segment):
             continue
         following = _first_with_words(cut.segments[i + 1 :])
-        next_start = window.start + window.duration if following is None else following["words"][0]["start"]
+        next_start = window.start + window.duration if following is None else words_of(following)[0]["start"]
         if is_anomaly(segment):
             before = (
                 segment["start"] - last_end > silence.threshold
@@ -85,12 +86,12 @@ def _end_of_speech(cut: Cut, window: Window) -> float | None:
 
 
 def _first_with_words(segments: Sequence[Segment]) -> Segment | None:
-    return next((segment for segment in segments if segment["words"]), None)
+    return next((segment for segment in segments if words_of(segment)), None)
 
 
 def is_anomaly(segment: Segment) -> bool:
     """Whether a segment with words begins so oddly that nobody may have said it."""
-    words = [word for word in segment["words"] if word["word"] not in PREPENDED + APPENDED][:WORDS_JUDGED]
+    words = [word for word in words_of(segment) if word["word"] not in PREPENDED + APPENDED][:WORDS_JUDGED]
     score = sum(word_anomaly(word) for word in words)
     return score >= CERTAIN or score + 0.01 >= len(words)
 

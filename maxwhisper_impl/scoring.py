@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 
@@ -17,8 +18,24 @@ def normalizer(language: str | None) -> Callable[[str], str]:
         return EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
 
 
-def word_error_rate(pairs: Sequence[tuple[str, str, str | None]]) -> float | None:
-    """Errors per word over all (reference, text, language) together, 0.0611 for 6.11 %; None where no word was said."""
+@dataclass(frozen=True)
+class WordErrors:
+    """Wrong, missing and added words, and how many were said."""
+
+    errors: int
+    words: int
+
+    @property
+    def rate(self) -> float:
+        """Errors per word, 0.0611 for 6.11 %; ZeroDivisionError where no word was said."""
+        return self.errors / self.words
+
+    def __str__(self) -> str:
+        return f"{self.rate:.2%}"
+
+
+def word_errors(pairs: Iterable[tuple[str, str, str | None]]) -> WordErrors:
+    """Over all (reference, text, language) together, as OpenAI counts them: behind Whisper's normaliser."""
     import jiwer
 
     errors = words = 0
@@ -30,7 +47,7 @@ def word_error_rate(pairs: Sequence[tuple[str, str, str | None]]) -> float | Non
         counts = jiwer.process_words(said, heard)
         errors += counts.substitutions + counts.deletions + counts.insertions
         words += counts.hits + counts.substitutions + counts.deletions
-    return errors / words if words else None
+    return WordErrors(errors, words)
 
 
 def agreement(tokens: Sequence[int], oracle: Sequence[int]) -> float:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from .audio import HOP_LENGTH, SAMPLE_RATE
 from .decoding import DecodingResult
+from .results import Segment
 from .tokenizer import Tokenizer
 from .writers import format_timestamp
-
-Segment = dict[str, Any]
-"""id, seek, start, end, text, tokens, temperature, avg_logprob, compression_ratio, no_speech_prob; words if wanted, and
-language with `multilingual`"""
 
 FRAMES_PER_TIMESTAMP = 2
 """mel frames between two timestamp tokens: the encoder's stride, 0.02 s"""
@@ -83,7 +80,7 @@ def _segment(
 ) -> Segment:
     """`start` and `end` in timestamp tokens from the window's start."""
     precision = seconds(FRAMES_PER_TIMESTAMP)
-    return {
+    segment = {
         "seek": window.seek,
         "start": window.start + start * precision,
         "end": window.start + end * precision,
@@ -94,6 +91,7 @@ def _segment(
         "compression_ratio": result.compression_ratio,
         "no_speech_prob": result.no_speech_prob,
     }
+    return cast(Segment, segment)  # its id is given when it is final
 
 
 def clear_empty(segments: list[Segment]) -> None:

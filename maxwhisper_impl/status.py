@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -75,4 +76,24 @@ class StatusLine:
             self._stream.write(f"\r\x1b[K{line}" + ("\n" if last else ""))
         else:
             self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+class LiveScreen:
+    """Final text goes to the stream at once. On a terminal what seems to follow is shown dimly until it is known."""
+
+    def __init__(self, stream: TextIO, shown: bool | None = True) -> None:
+        self._stream = stream
+        self._shown = bool(shown)
+        self._hints = stream.isatty()
+        self._column = 0
+
+    def show(self, final: str, provisional: str = "") -> None:
+        if not self._shown:
+            return
+        columns = shutil.get_terminal_size().columns
+        self._stream.write(("\x1b[K" if self._hints else "") + final)
+        self._column = (self._column + len(final)) % columns
+        if self._hints and (hint := provisional[: columns - self._column - 1]):
+            self._stream.write(f"\x1b7\x1b[2m{hint}\x1b[0m\x1b8")
         self._stream.flush()

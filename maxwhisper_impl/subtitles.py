@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Word = dict[str, Any]
+from .results import Segment, Word
 
 LONG_PAUSE = 3.0
 """seconds between the starts of two words after which a subtitle ends, where segments need not be kept"""
@@ -13,7 +12,7 @@ _NO_LIMIT = 1000
 
 
 def lay_out_words(
-    segments: list[dict[str, Any]],
+    segments: list[Segment],
     max_line_width: int | None,
     max_line_count: int | None,
     max_words_per_line: int | None,
@@ -23,9 +22,9 @@ def lay_out_words(
     Segments are kept apart unless both line width and line count are limited.
     """
     layout = _Layout(max_line_width or _NO_LIMIT, max_line_count, max_line_count is None or max_line_width is None)
-    layout.last = next((word["start"] for s in segments for word in s["words"]), segments[0]["start"])
+    layout.last = next((word["start"] for s in segments for word in s.get("words", [])), segments[0]["start"])
     for segment in segments:
-        for number, word in enumerate(segment["words"]):
+        for number, word in enumerate(segment.get("words", [])):
             if complete := layout.add(word, first=number % (max_words_per_line or _NO_LIMIT) == 0):
                 yield complete
     if layout.words:
@@ -47,7 +46,7 @@ class _Layout:
 
     def add(self, word: Word, *, first: bool) -> list[Word] | None:
         """Add a copy of the word; returns the subtitle before it if it begins one. `first` of a segment or chunk."""
-        word = dict(word)
+        word = word.copy()
         complete = None
         pause = not self.keep_segments and word["start"] - self.last > LONG_PAUSE
         new_segment = first and bool(self.words) and self.keep_segments

@@ -12,7 +12,8 @@ import numpy as np
 from .alignment import align
 from .audio import FRAMES_PER_SECOND
 from .decoding import Runtime
-from .segments import FRAMES_PER_TIMESTAMP, Segment, seconds
+from .results import Segment, Word, words_of
+from .segments import FRAMES_PER_TIMESTAMP, seconds
 from .tokenizer import Tokenizer
 
 PREPENDED = "\"'“¿([{-"
@@ -24,8 +25,6 @@ LONGEST_MEDIAN = 0.7
 SEGMENT_SLACK = 0.5
 """seconds by which a word may reach out of its segment before the segment's own time is believed"""
 
-Word = dict[str, Any]
-"""word, start, end (seconds), probability"""
 
 
 @dataclass
@@ -91,14 +90,14 @@ def add_word_timestamps(
         _share_out(said.segments, [len(ids) for ids in said.texts], alignment)
         last_speech = said.last_speech
         for segment in said.segments:
-            if segment["words"]:
+            if words_of(segment):
                 fit(segment, durations, last_speech)
                 last_speech = segment["end"]
 
 
 def last_word_end(segments: Sequence[Segment]) -> float | None:
     """Of the last word there is, else of the last segment."""
-    ends = (segment["words"][-1]["end"] for segment in reversed(segments) if segment["words"])
+    ends = (words_of(segment)[-1]["end"] for segment in reversed(segments) if words_of(segment))
     return next(ends, segments[-1]["end"] if segments else None)
 
 
@@ -190,7 +189,7 @@ def _share_out(segments: list[Segment], counts: list[int], alignment: list[WordT
 def fit(segment: Segment, durations: Durations, last_speech: float) -> None:
     """Words around pauses are cut to twice the usual length; then the segment takes its times from its words, or
     where they reach far out of it, they from the segment."""
-    words: list[Word] = segment["words"]
+    words = words_of(segment)
     first, last, median = words[0], words[-1], durations.median
     if first["end"] - last_speech > 4 * median:
         _shorten_after_pause(words, durations.longest)

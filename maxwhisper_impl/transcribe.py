@@ -16,7 +16,8 @@ from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.task import encode_text
 from .fallback import decode_windows, is_silence
 from .hallucinations import Silence, seek_last_word, skip_hallucinations
-from .segments import Cut, Segment, Window, clear_empty, cut_segments, print_segments, seconds
+from .results import Result, Segment
+from .segments import Cut, Window, clear_empty, cut_segments, print_segments, seconds
 from .timing import Said, add_word_timestamps, last_word_end
 from .tokenizer import LANGUAGES, Tokenizer, get_tokenizer
 from .transcribe_options import TranscribeOptions, make_transcribe_options, seek_clips
@@ -58,8 +59,13 @@ class Transcription:
         self.count = 0
         self.last_speech = 0.0
         """seconds at which the last word so far ends"""
+        self.cancelled = False
         if options.word_timestamps and options.decoding.task == "translate":
             warnings.warn("Word-level timestamps on translations may not be reliable.", stacklevel=2)
+
+    def cancel(self) -> None:
+        """End the iteration behind this window, from any thread; text and segments so far stand."""
+        self.cancelled = True
 
     def _filter_speech(self, samples: np.ndarray) -> np.ndarray:
         """The speech in `samples`, of which clips never reach across a silence that batches are cut at."""
@@ -110,7 +116,7 @@ class Transcription:
         """Windows of the clips; where the next one starts is known only when the last one has been transcribed."""
         for start, end in self.clips:
             self.seek = start
-            while self.seek < end:
+            while self.seek < end and not self.cancelled:
                 yield Window(self.seek, min(N_FRAMES, end - self.seek))
 
     def _transcribe(self, window: Window) -> list[Segment]:
@@ -162,7 +168,10 @@ class Transcription:
 
     def _with_language(self, segments: list[Segment], result: DecodingResult) -> list[Segment]:
         """Where each window may speak another language, its segments name it."""
-        return [{**s, "language": result.language} for s in segments] if self.options.multilingual else segments
+        if self.options.multilingual:
+            for segment in segments:
+                segment["language"] = result.language
+        return segments
 
     def _prompt(self) -> list[int]:
         """What the next window is told of the text before it; decoding keeps the last 223 tokens of it."""
@@ -218,7 +227,7 @@ def start_transcription(
     return kind(runtime, audio, made, progress)
 
 
-def transcribe(runtime: Runtime, audio: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
+def transcribe(runtime: Runtime, audio: Any, *, progress: Progress | None = None, **options: Any) -> Result:
     """openai-whisper's `transcribe`: {"text", "segments", "language"}.
 
     `audio`: what `load_audio` takes; none of any length has no text and no segments. `options`: the fields of

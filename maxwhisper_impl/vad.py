@@ -19,6 +19,7 @@ import numpy as np
 from .audio import SAMPLE_RATE
 from .decoding.options import check_names
 from .errors import OptionError
+from .results import Segment, Word, words_of
 
 FRAME = 512
 """samples that one probability is about"""
@@ -244,19 +245,19 @@ class SpeechMap:
         """Seconds in the recording, to two digits; `index` says in which span, else `time` itself does."""
         return round(self.silences[self.index(time, is_end=is_end) if index is None else index] + time, 2)
 
-    def restore(self, segments: Iterable[dict[str, Any]], until: float = math.inf) -> list[dict[str, Any]]:
+    def restore(self, segments: Iterable[Segment], until: float = math.inf) -> list[Segment]:
         """The segments with times of the recording. Both ends of a word stay in one span, that of its middle.
 
         No time is taken to be later than `until`, in seconds of the speech: what comes behind is another span's.
         """
         return [self._restored(segment, until) for segment in segments]
 
-    def _restored(self, segment: dict[str, Any], until: float) -> dict[str, Any]:
-        if not segment.get("words"):
+    def _restored(self, segment: Segment, until: float) -> Segment:
+        if not words_of(segment):
             start, end = min(segment["start"], until), min(segment["end"], until)
             return {**segment, "start": self.original(start), "end": self.original(end, is_end=True)}
-        words: list[dict[str, Any]] = []
-        for word in segment["words"]:
+        words: list[Word] = []
+        for word in words_of(segment):
             at = self.index((word["start"] + word["end"]) / 2)
             words.append({**word, "start": self.original(word["start"], at), "end": self.original(word["end"], at)})
         return {**segment, "start": words[0]["start"], "end": words[-1]["end"], "words": words}

@@ -10,9 +10,11 @@ import numpy as np
 
 from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.options import make_options
-from .decoding.task import to_numpy
 from .dims import ModelDimensions
+from .live import LiveTranscription
+from .results import Result
 from .transcribe import Progress, Transcription, start_transcription, transcribe
+from .transcribe_options import make_transcribe_options
 
 
 class Whisper:
@@ -44,13 +46,18 @@ class Whisper:
     def num_languages(self) -> int:
         return self.dims.num_languages
 
-    def transcribe(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> dict[str, Any]:
+    def transcribe(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Result:
         """{"text", "segments", "language"} of a recording; see `maxwhisper_impl.transcribe`."""
         return transcribe(self.runtime, audio, progress=progress, **options)
 
     def stream(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Transcription:
-        """The same segment by segment: iterate over it; its `text` and `language` say how far it is."""
+        """The same segment by segment: iterate over it; `text` and `language` say how far it is, `cancel` ends it."""
         return start_transcription(self.runtime, audio, progress=progress, **options)
+
+    def live(self, *, step: float = 1.0, max_delay: float = 10.0, **options: Any) -> LiveTranscription:
+        """Speech as it arrives: `feed` it chunks, or `run` it over a source of them; see `maxwhisper_impl.live`."""
+        made = make_transcribe_options(self.dims, **options)
+        return LiveTranscription(self.runtime, made, step=step, max_delay=max_delay)
 
     def decode(
         self, mel: np.ndarray, options: DecodingOptions | None = None, **changes: Any
@@ -73,7 +80,7 @@ class Whisper:
     def encode(self, mel: np.ndarray) -> np.ndarray:
         """float32 [windows, n_audio_ctx, n_audio_state] of mel [windows, n_mels, 3000]; one window without it."""
         features, single = self._features(mel)
-        array = to_numpy(features)
+        array = np.asarray(features, dtype=np.float32)
         return array[0] if single else array
 
     def logits(self, tokens: np.ndarray, features: np.ndarray) -> np.ndarray:

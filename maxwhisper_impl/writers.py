@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .errors import OptionError
+from .results import Result, Word
 from .subtitles import lay_out_words
 
-Result = dict[str, Any]
 Cue = tuple[str, str, str]
 """start, end and text of one subtitle"""
 
@@ -86,7 +86,7 @@ def cues(
             yield stamp(words[0]["start"]), stamp(words[-1]["end"]), "".join(word["word"] for word in words)
 
 
-def _highlighted(words: list[dict[str, Any]], stamp: Callable[[float], str]) -> Iterator[Cue]:
+def _highlighted(words: list[Word], stamp: Callable[[float], str]) -> Iterator[Cue]:
     """One cue for each word, in which it is underlined, and one for each pause between two."""
     texts = [word["word"] for word in words]
     last = stamp(words[0]["start"])

@@ -36,7 +36,12 @@ class Decoded:
 
 
 class Model(Protocol):
-    """A loaded implementation. Arrays are NumPy: mel [batch, n_mels, 3000], features [batch, 1500, n_audio_state]."""
+    """A loaded implementation. Arrays are NumPy: mel [batch, n_mels, 3000], features [batch, 1500, n_audio_state].
+
+    `capabilities`: the methods that work (encode, logits, decode, detect_language, transcribe, taps), and "words" (word
+    times), "cache" (a decoder that is stepped), "options" (decode and transcribe take all of openai-whisper's),
+    "sampling" (what it draws can be handed to the oracle, see `oracle_runtime.Draws`), "live" (`whisper.live`).
+    """
 
     capabilities: frozenset[str]
     dims: ModelDimensions

@@ -21,9 +21,6 @@ from maxwhisper_impl.decoding import task
 from maxwhisper_impl.decoding.greedy import Sampler
 from maxwhisper_impl.dims import ModelDimensions
 
-LOGPROB_ROUNDING = 1e-5
-"""of a mean log-probability: float32 sums over at most 224 steps, in another order (measured: 2e-6)"""
-
 
 @contextmanager
 def exact_oracle() -> Iterator[None]:

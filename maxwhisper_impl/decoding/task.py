@@ -41,7 +41,9 @@ class Runtime(Protocol):
     """All that decoding needs of a model; see `maxwhisper_impl.runtime`."""
 
     dims: ModelDimensions
-    alignment_heads: Sequence[tuple[int, int]]
+
+    @property
+    def alignment_heads(self) -> Sequence[tuple[int, int]]: ...
 
     def encode(self, mel: np.ndarray) -> Any: ...
 
@@ -60,13 +62,7 @@ class WindowFeatures:
         self.index = index
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return to_numpy(self.features)[self.index].astype(dtype or np.float32)
-
-
-def to_numpy(features: Any) -> np.ndarray:
-    """Features of any runtime as float32 [windows, n_audio_ctx, n_audio_state]."""
-    array = features.to_numpy() if hasattr(features, "to_numpy") else np.asarray(features)
-    return array.astype(np.float32, copy=False)
+        return np.asarray(self.features)[self.index].astype(dtype or np.float32)
 
 
 class DecodingTask:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Ours:
     """`whisper` is the package's own model; `runtime` its encoder and cached decoder."""
 
-    capabilities = frozenset({"encode", "logits", "decode", "detect_language", "transcribe", "words", "taps", "cache"})
+    capabilities = frozenset({"encode", "logits", "decode", "detect_language", "transcribe", "words", "taps", "cache",
+                              "options", "sampling", "live"})
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32"):
         from maxwhisper_impl.whisper import load_model

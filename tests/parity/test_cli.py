@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import io
-import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +14,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import cli, commands
-from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.errors import AudioError, OptionError
-from maxwhisper_impl.status import StatusLine
-from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
+from maxwhisper_impl.threads import available_cpus
+from maxwhisper_impl.weights import load_checkpoint, random_checkpoint, save_checkpoint
 
-OURS_ALONE = {"dtype", *commands.BEYOND_OPENAI}
-DELIBERATE = {"device", "fp16", "condition_on_previous_text"}
-"""no GPU unless it is asked for; the dtype is our own flag; batches know no previous text"""
+OURS_ALONE = {
+    "dtype": "openai-whisper computes in float32 or, with --fp16, in float16",
+    "live": "openai-whisper reads whole files only",
+    "step": "of --live",
+    "max_delay": "of --live",
+    **dict.fromkeys(commands.BEYOND_OPENAI, "faster-whisper's"),
+}
+DELIBERATE = {
+    "device": "no GPU unless it is asked for; openai-whisper takes one where it finds it",
+    "fp16": "the dtype is our own flag; openai-whisper's default warns on every CPU",
+    "condition_on_previous_text": "batches know no previous text",
+}
+"""Flags that are reviewed: those that openai-whisper lacks, and those whose default differs."""
 
 
 class OracleCalled(BaseException):
@@ -62,7 +65,8 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, tuple[Any, ...]]:
 
 def test_flags_and_defaults_are_openais(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = flags(our_parser()), flags(oracle_parser(monkeypatch))
-    assert ours.keys() - OURS_ALONE == theirs.keys()
+    assert ours.keys() - theirs.keys() == set(OURS_ALONE)
+    assert not theirs.keys() - ours.keys(), "flags of openai-whisper that are missing"
     for name, (options, default, choices) in theirs.items():
         assert ours[name][0] == options, name
         if name not in DELIBERATE:
@@ -214,6 +218,29 @@ def test_one_bad_file_costs_itself_alone(fake: FakeModel, tmp_path: Path, capsys
     ]
 
 
+def test_a_folder_is_its_media_files(fake: FakeModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "folder"
+    (folder / "deeper.wav").mkdir(parents=True)
+    for name in ("b.MP3", "a.flac", "notes.txt", "c.mkv", "noise"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["transcribe", "one.wav", "folder", "empty", "one.wav", "-f", "txt"]) == 1
+    assert [file for file, _ in fake.calls] == ["one.wav", "folder/a.flac", "folder/b.MP3", "folder/c.mkv"]
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["a.txt", "b.txt", "c.txt", "one.txt"]
+    message = "maxwhisper: error: empty: no file in this folder is named as audio or video\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(("given", "limit"), [("1", [1]), ("0", []), ("999", [available_cpus()])])
+def test_threads_are_limited_before_the_model_is_loaded(given: str, limit: list[int], monkeypatch: pytest.MonkeyPatch,
+                                                        tmp_path: Path) -> None:
+    done: list[Any] = []
+    monkeypatch.setattr(commands, "limit_threads", done.append)
+    monkeypatch.setattr("maxwhisper_impl.whisper.load_model", lambda *_, **__: done.append("loaded") or FakeModel())
+    assert cli.main(["transcribe", __file__, "--model", "tiny", "--threads", given, "-o", str(tmp_path)]) == 0
+    assert done == [*limit, "loaded"]
+
+
 def test_no_model_is_loaded_for_files_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("loaded"))
     assert cli.main(["transcribe", "gone.wav"]) == 1
@@ -231,6 +258,9 @@ def test_standard_input_has_a_name(fake: FakeModel, tmp_path: Path) -> None:
     (["one.wav", "--verbose", "maybe"], "expected True or False, got 'maybe'"),
     (["one.wav", "--output_format", "doc"], "invalid choice: 'doc'"),
     (["one.wav", "--no_such_flag"], "unrecognized arguments: --no_such_flag"),
+    (["one.wav", "--live"], "--live listens to standard input: give - instead of one.wav"),
+    (["-", "--live", "--model", "tiny", "--step", "0"], "step=0.0: give 0.1 to 10 seconds"),
+    (["-", "--live", "--model", "tiny", "--clip_timestamps", "3"], "clip_timestamps='3' is not for live audio"),
     (["one.wav", "two/one.mp3"], "the transcripts of one.wav and two/one.mp3 would both be named one"),
     (["one.wav", "--highlight_words", "True"], "--highlight_words requires --word_timestamps True"),
     (["one.wav", "--temperature_increment_on_fallback", "0"], "--temperature_increment_on_fallback 0.0: give a number"),
@@ -241,7 +271,9 @@ def test_standard_input_has_a_name(fake: FakeModel, tmp_path: Path) -> None:
 def test_wrong_use_is_one_line_and_status_2(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
                                             tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "one.wav").write_bytes(b"")
+    (tmp_path / "two").mkdir()
+    for name in ("one.wav", "two/one.mp3"):
+        (tmp_path / name).write_bytes(b"")
     monkeypatch.setattr(commands, "_load", lambda _: pytest.fail("a model was loaded before the options were checked"))
     try:
         status = cli.main(["transcribe", *arguments])
@@ -295,128 +327,3 @@ def test_convert_keeps_every_tensor(tmp_path: Path) -> None:
     assert all(np.array_equal(got[name], want[name]) for name in want)
     assert cli.main(["convert", str(first), str(tmp_path / "nameless")]) == 2
     assert cli.main(["convert", str(tmp_path / "gone.pt"), str(tmp_path / "c.npz")]) == 1
-
-
-def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "maxwhisper_impl", *arguments], text=True, capture_output=True,
-                          timeout=300, check=False, **options)
-
-
-def test_the_command_itself() -> None:
-    started = time.monotonic()
-    helped = run("--help")
-    took = time.monotonic() - started
-    assert helped.returncode == 0
-    assert "transcribe" in helped.stdout
-    assert took < 5, "a second or two on a busy machine; importing torch or MAX takes longer"
-    assert run("--version").stdout.startswith("maxwhisper ")
-    unknown = run("transcribe", __file__, "--model", "enormous")
-    assert unknown.returncode == 1
-    *progress, line = unknown.stderr.splitlines()
-    assert all(line.startswith("loading enormous") for line in progress)
-    assert line.startswith("maxwhisper: error: 'enormous' is neither a file or folder nor a model's name")
-
-
-def loaded_modules(*arguments: str) -> set[str]:
-    """Top-level modules after running the command in a process of its own."""
-    code = ("import sys; from maxwhisper_impl.cli import main\n"
-            "try: status = main(sys.argv[1:])\n"
-            "except SystemExit as left: status = left.code\n"
-            "print('\\nMODULES', *{name.partition('.')[0] for name in sys.modules}); sys.exit(status)")
-    done = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return set(done.stdout.rpartition("MODULES")[2].split())
-
-
-def test_help_imports_nothing_heavy() -> None:
-    assert not {"torch", "max", "whisper", "scipy", "matplotlib", "rich"} & loaded_modules("--help")
-
-
-@pytest.fixture
-def spoken(clips: list[Clip]) -> Clip:
-    return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
-
-
-def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path) -> None:
-    modules = loaded_modules("transcribe", str(spoken.audio), "--model", str(checkpoint.source), "-o", str(tmp_path),
-                             "--beam_size", "None", "--verbose", "False")
-    assert "max" in modules
-    assert not {"torch", "whisper", "faster_whisper", "matplotlib", "scipy", "numba", "jiwer"} & modules
-
-
-def test_files_are_those_of_openais_command(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(checkpoint, tmp_path / "model.pt")
-    common = [str(spoken.audio), "--output_format", "all", "--verbose", "False", "--language", "en"]
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    assert cli.main(["transcribe", *common, "--model", str(checkpoint.source), "-o", str(ours)]) == 0
-    asked = ["whisper", *common, "--model", str(tmp_path / "model.pt"), "-o", str(theirs), "--fp16", "False"]
-    monkeypatch.setattr(sys, "argv", asked)
-    monkeypatch.setattr("whisper.audio.load_audio", decoded)
-    oracle_module().cli()
-    for path in theirs.iterdir():
-        if path.suffix != ".json":
-            assert (ours / path.name).read_bytes() == path.read_bytes(), path.name
-    got, want = (json.loads((folder / f"{spoken.audio.stem}.json").read_text()) for folder in (ours, theirs))
-    assert got.keys() == want.keys()
-    assert got["text"] == want["text"]
-    assert [s["tokens"] for s in got["segments"]] == [s["tokens"] for s in want["segments"]]
-    assert [s.keys() for s in got["segments"]] == [s.keys() for s in want["segments"]]
-
-
-def decoded(file: str) -> np.ndarray:
-    """openai-whisper asks the `ffmpeg` program, which need not be here."""
-    from maxwhisper_impl.audio import load_audio
-
-    return load_audio(file)
-
-
-class Screen(io.StringIO):
-    def __init__(self, is_terminal: bool) -> None:
-        super().__init__()
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Runs the status line's clock ten times as fast."""
-    for name, seconds in {"QUIET": 0.1, "TICK": 0.02, "REPEAT": 0.2}.items():
-        monkeypatch.setattr(f"maxwhisper_impl.status.{name}", seconds)
-    return time.sleep
-
-
-def test_status_is_rewritten_on_a_terminal(hurried: Callable[[float], None]) -> None:
-    screen = Screen(is_terminal=True)
-    with StatusLine(screen) as status:
-        status("compiling")
-        hurried(0.4)
-        status("short")
-    lines = screen.getvalue().split("\n")
-    assert lines[0].startswith("\r\x1b[Kcompiling … 0 s\r\x1b[K")
-    assert lines[0].endswith("compiling: done after 0 s")
-    assert lines[1:] == [""], "what was over at once is not mentioned"
-
-
-def test_status_is_a_few_lines_elsewhere(hurried: Callable[[float], None]) -> None:
-    screen = Screen(is_terminal=False)
-    with contextlib.suppress(KeyError), StatusLine(screen) as status:
-        status("compiling")
-        hurried(0.7)
-        raise KeyError
-    *repeated, last = screen.getvalue().splitlines()
-    assert 2 <= len(repeated) <= 4
-    assert set(repeated) == {"compiling … 0 s", "compiling … 1 s"} or set(repeated) == {"compiling … 0 s"}
-    assert last == "compiling: stopped after 1 s"
-
-
-def test_a_quick_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maxwhisper_impl.status.QUIET", 60)
-    monkeypatch.setattr("maxwhisper_impl.status.TICK", 0.01)
-    screen = Screen(is_terminal=True)
-    with StatusLine(screen) as status:
-        status("loading")
-        time.sleep(0.2)
-    assert screen.getvalue() == ""

@@ -20,7 +20,7 @@ from maxwhisper_impl.compare import Comparison, compare
 from maxwhisper_impl.corpus import default_corpora
 from maxwhisper_impl.errors import MaxWhisperError, OptionError
 from maxwhisper_impl.samples import Sample, clip_of, default_clip, read_samples
-from maxwhisper_impl.scoring import agreement, word_error_rate
+from maxwhisper_impl.scoring import agreement, word_errors
 from maxwhisper_impl.systems import SYSTEMS
 from tests.parity.fake_systems import Fake
 
@@ -289,10 +289,10 @@ def test_reference_from_a_file_goes_first(tmp_path: Path) -> None:
 
 def test_word_error_rate_is_over_all_words() -> None:
     pairs = [("a b c d", "a b c x", "fr"), ("e", "e f g", "fr")]
-    assert word_error_rate(pairs) == 3 / 5
-    assert word_error_rate([("Mister Smith's colour", "mr smith is color", "en")]) == 0, "the English normaliser"
-    assert word_error_rate([("", "thanks for watching", "en"), ("one", "one", "en")]) == 3
-    assert word_error_rate([("", "", "en")]) is None
+    assert word_errors(pairs).rate == 3 / 5
+    assert word_errors([("Mister Smith's colour", "mr smith is color", "en")]).rate == 0, "the English normaliser"
+    assert word_errors([("", "thanks for watching", "en"), ("one", "one", "en")]).rate == 3
+    assert word_errors([("", "", "en")]).words == 0
 
 
 def test_agreement_is_one_only_for_equal_tokens() -> None:

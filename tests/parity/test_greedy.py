@@ -41,8 +41,12 @@ def tally(checkpoint: Checkpoint) -> list[int]:
 
 def step_logits(
     model: Model, oracle: Model, mel: Callable[[Model], np.ndarray], want: list[int], options: dict[str, Any]
-) -> Callable[[int], Step]:
-    """For `assert_tokens`: both systems' logits behind the oracle's first tokens, after the oracle's own filters."""
+) -> Callable[[int], Step] | None:
+    """For `assert_tokens`: both systems' logits behind the oracle's first tokens, after the oracle's own filters.
+
+    None where the model shows no logits: then no difference is excused."""
+    if "logits" not in model.capabilities:
+        return None
 
     def explain(step: int) -> Step:
         tokens = [*oracle.initial_tokens(**options), *want[:step]]
@@ -65,7 +69,7 @@ def test_window(
     dtype: str,
 ) -> None:
     clip = window_clip
-    needs(model, "decode", "logits")
+    needs(model, "decode")
     position = selected.index(clip)
     ours = transcripts.windows(selected, **WINDOW)[position]
     theirs = oracle_transcripts.windows(selected, **WINDOW)[position]
@@ -176,7 +180,8 @@ def assert_segments(name: str, ours: list[dict[str, Any]], theirs: list[dict[str
                 f"{name} segment {want['id']}: {field} {got[field]!r}, expected {want[field]!r}"
             )
         for field in ("start", "end"):
-            assert got[field] == pytest.approx(want[field], abs=1e-6), f"{name} segment {want['id']}: {field}"
+            where = f"{name} segment {want['id']} {field}"
+            compare.assert_close(where, got[field], want[field], "segment_time", metric="seconds")
         for field in ("avg_logprob", "no_speech_prob"):
             compare.assert_close(f"{name} segment {want['id']} {field}", got[field], want[field], field)
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import whisper
 
-from maxwhisper_impl import DecodingResult, Whisper
+from maxwhisper_impl import DecodingResult, Result, Segment, Whisper
 from maxwhisper_impl.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.segments import Window, cut_segments
 from maxwhisper_impl.tokenizer import get_tokenizer
+from tests.compare import assert_close
 from tests.implementations import Model
-from tests.oracle_runtime import LOGPROB_ROUNDING, Draws, OracleRuntime, exact_oracle
+from tests.oracle_runtime import Draws, OracleRuntime, exact_oracle
+from tests.parity.recordings import joined
 
 pytestmark = pytest.mark.rules
 
@@ -75,18 +77,6 @@ def rules(oracle: Model) -> Whisper:
     return Whisper(oracle.dims, OracleRuntime(oracle.torch))
 
 
-def joined(clips: list[Clip], language: str, seconds: float) -> np.ndarray:
-    """Clips one after the other up to some length, with pauses between them and a long one in the middle."""
-    parts, length = [], 0.0
-    for clip in sorted((c for c in clips if c.language == language and c.seconds < 8), key=lambda c: c.id):
-        pause = 7.0 if length < seconds / 2 <= length + clip.seconds else 2.5
-        parts += [load_audio(clip.audio), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
-        length += clip.seconds + pause
-        if length > seconds:
-            return np.concatenate(parts)[: int(seconds * SAMPLE_RATE)]
-    pytest.skip(f"the corpora have less than {seconds} s of short clips in {language}")
-
-
 @pytest.fixture(scope="module")
 def recording(clips: list[Clip]) -> np.ndarray:
     """English, two windows: 38.3 s."""
@@ -108,13 +98,14 @@ def assert_results(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> N
     for number, (got, want) in enumerate(zip(ours["segments"], theirs["segments"], strict=False)):
         where = f"{name}: segment {number} of the window at {want['seek'] / 100} s"
         assert list(got) == list(want), where
+        assert Segment.__required_keys__ <= set(want) <= Segment.__required_keys__ | Segment.__optional_keys__
         for key, value in want.items():
             if key in ("avg_logprob", "no_speech_prob"):
-                assert got[key] == pytest.approx(value, abs=LOGPROB_ROUNDING), f"{where}: {key}"
+                assert_close(f"{where}: {key}", got[key], value, f"rules.{key}")
             else:
                 assert got[key] == value, f"{where}: {key}"
     assert len(ours["segments"]) == len(theirs["segments"]), name
-    assert list(ours) == list(theirs), name
+    assert list(ours) == list(theirs) == list(Result.__annotations__), name
     assert (ours["text"], ours["language"]) == (theirs["text"], theirs["language"]), name
 
 
@@ -167,6 +158,28 @@ def test_stream_yields_segments_when_they_are_final(rules: Whisper, recording: n
     assert (stream.text, stream.language) == (whole["text"], "en")
     assert [now for now, _ in done] == sorted({now for now, _ in done})
     assert done[-1] == (pytest.approx(len(recording) / SAMPLE_RATE, abs=0.01),) * 2
+
+
+def test_a_cancelled_stream_ends_behind_its_window(rules: Whisper, recording: np.ndarray) -> None:
+    """What it has given stands; nothing more is encoded. A second iteration goes no further."""
+    options: Options = {"language": "en", "temperature": 0.0, "without_timestamps": True, "sample_len": 10}
+    stream = rules.stream(recording, **options)
+    before = rules.runtime.encodes
+    segments = []
+    for segment in stream:
+        segments.append(segment)
+        stream.cancel()
+    assert rules.runtime.encodes == before + 1
+    assert [segment["seek"] for segment in segments] == [0]
+    assert stream.text == "".join(segment["text"] for segment in segments)
+    assert list(stream) == []
+
+
+def test_progress_may_cancel(rules: Whisper, recording: np.ndarray) -> None:
+    """Between windows, as from another thread."""
+    stream = rules.stream(recording, progress=lambda *_: stream.cancel(), language="en", without_timestamps=True,
+                          sample_len=10, temperature=0.0)  # fmt: skip
+    assert {segment["seek"] for segment in stream} == {0}
 
 
 def test_a_window_is_encoded_once_whatever_it_takes(rules: Whisper, recording: np.ndarray) -> None:

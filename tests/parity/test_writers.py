@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from whisper import utils as oracle
 
@@ -26,13 +26,13 @@ def results(draw: st.DrawFn, words: bool | None = None) -> dict[str, Any]:
     with_words = draw(st.booleans()) if words is None else words
     segments, now = [], 0.0
     for number in range(draw(st.integers(0, 5))):
-        now += draw(st.sampled_from([0.0, 0.5, 2.9, 3.1, 3700.0]))
+        now = max(0.0, now + draw(st.sampled_from([0.0, 0.5, 2.9, 3.1, 3700.0, -1.3]) | st.floats(0, 5)))
         end = now + draw(st.sampled_from([0.0, 1.004, 7.25]))
         segment = {"id": number, "start": now, "end": end, "text": draw(TEXT)}
         if with_words:
             segment["words"] = []
             for _ in range(draw(st.integers(0, 6))):
-                now += draw(st.sampled_from([0.0, 0.02, 0.3, 3.5]))
+                now = max(0.0, now + draw(st.sampled_from([0.0, 0.02, 0.3, 2.999, 3.001, 3.5, -0.2]) | st.floats(0, 1)))
                 end = now + draw(st.sampled_from([0.0, 0.1, 0.4]))
                 segment["words"].append({"word": draw(SPOKEN | TEXT), "start": now, "end": end, "probability": 0.5})
         segments.append(segment)
@@ -119,6 +119,27 @@ def test_files_are_named_and_filled_as_the_oracles(tmp_path: Path, audio: str | 
     files = {path.name: path.read_bytes() for path in ours.iterdir()}
     assert files == {path.name: path.read_bytes() for path in theirs.iterdir()}
     assert len(files) == len(FORMATS)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(results(), LINES)
+def test_random_files_equal_the_oracles(tmp_path: Path, result: dict[str, Any], lines: dict[str, Any]) -> None:
+    """Through the encoder and the disk as well, with the line options that all five are handed."""
+    for folder, writer in (("ours", get_writer), ("theirs", oracle.get_writer)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        writer("all", str(tmp_path / folder))(result, "talk.flac", **lines)
+    for name in FORMATS:
+        ours, theirs = (tmp_path / folder / f"talk.{name}" for folder in ("ours", "theirs"))
+        assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["vtt", "srt"])
+@settings(max_examples=100, deadline=None)
+@given(results(words=True), st.fixed_dictionaries({
+    "highlight_words": st.just(True), "max_line_width": st.integers(4, 30), "max_line_count": st.integers(1, 3)}))
+def test_highlighted_lines_equal_the_oracles(name: str, result: dict[str, Any], lines: dict[str, Any]) -> None:
+    """All options at once: lines are limited in width and number, and segments need not be kept."""
+    assert written(result, name, **lines) == by_oracle(result, name, **lines)
 
 
 def test_one_format(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from maxwhisper_impl.scoring import normalizer
 from tests import compare
 from tests.implementations import PINNED, Model, checkpoint_name
 from tests.perf.conftest import Peer
 from tests.perf.ratio import Ratio
-from tests.quality.wer import normalizer
 
 pytestmark = pytest.mark.first_checkpoint
 

@@ -36,7 +36,7 @@ def rows(checkpoint: Checkpoint, system: str) -> list[dict[str, object]]:
                     "words": got.words,
                     "checkpoint": checkpoint_name(checkpoint),
                     "system": system,
-                    "wer": round(100 * got.wer, 2),
+                    "wer": round(100 * got.rate, 2),
                 }
             )
     return found

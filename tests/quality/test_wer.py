@@ -58,7 +58,7 @@ def test_no_worse_than_the_oracle(
     ours, theirs = texts(transcripts, group), texts(oracle_transcripts, group)
     got, want = score(group.clips, ours), score(group.clips, theirs)
     compare.assert_wer(
-        f"{group.name} ({got.words} words)", got.wer, want.wer, words=want.words, device=device, dtype=dtype
+        f"{group.name} ({got.words} words)", got.rate, want.rate, words=want.words, device=device, dtype=dtype
     )
     record.count("utterances" if not group.long else "long files", len(group.clips))
     record.count("words", want.words)
@@ -83,14 +83,14 @@ def test_figures(
     for name, got in scores.items():
         compare.assert_wer(
             f"{name} on {group.name} against the committed figure",
-            got.wer,
+            got.rate,
             want,
             words=got.words,
             key="wer_figure",
             device=device,
             dtype=dtype,
         )
-    assert scores["oracle"].wer >= want - compare.tolerance("wer_figure", "absolute").limit, (
+    assert scores["oracle"].rate >= want - compare.tolerance("wer_figure", "absolute").limit, (
         "the oracle cannot be better"
     )
 
@@ -103,7 +103,7 @@ def test_published(checkpoint: Checkpoint, group: Group, transcripts: Transcript
         pytest.skip("nothing is published for these clips and weights")
     got = score(group.clips, texts(transcripts, group))
     compare.assert_wer(
-        rows[0]["corpus"], got.wer, rows[0]["wer"] / 100, words=got.words, key="wer_figure", device=device, dtype=dtype
+        rows[0]["corpus"], got.rate, rows[0]["wer"] / 100, words=got.words, key="wer_figure", device=device, dtype=dtype
     )
 
 
@@ -126,7 +126,7 @@ def test_faster_whisper(
         f"ours {agreement(ours, theirs)}, faster-whisper {agreement(peer, theirs)} of {len(theirs)}"
     )
     if want is not None:
-        compare.assert_wer(f"faster-whisper on {group.name}", got.wer, want, words=got.words, key="wer_figure")
+        compare.assert_wer(f"faster-whisper on {group.name}", got.rate, want, words=got.words, key="wer_figure")
 
 
 def test_agreement(

@@ -1,52 +1,24 @@
-"""Word error rate as OpenAI counts it: Whisper's normaliser, then all errors of a group of clips over all its words."""
+"""Which clips are scored together, and how well a system does on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
-
-import jiwer
 
 from maxwhisper_impl.corpus import Clip
+from maxwhisper_impl.scoring import WordErrors, normalizer, word_errors
 from tests.transcripts import Transcripts, is_window
 
 
-@dataclass(frozen=True)
-class Score:
-    errors: int
-    words: int
-
-    @property
-    def wer(self) -> float:
-        return self.errors / self.words
-
-    def __str__(self) -> str:
-        return f"{self.wer:.2%}"
-
-
-@cache
-def normalizer(language: str) -> Any:
-    from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
-
-    return EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-
-
-def score(clips: Sequence[Clip], texts: Sequence[str]) -> Score:
-    """Errors of `texts` (wrong, missing and added words) against the clips' own; ValueError without a reference."""
-    errors = words = 0
-    for clip, text in zip(clips, texts, strict=True):
-        normal = normalizer(clip.language or "en")
-        reference = normal(clip.text or "")
-        if not reference:
+def score(clips: Sequence[Clip], texts: Sequence[str]) -> WordErrors:
+    """Errors of `texts` against what the clips say; ValueError without words to score against."""
+    for clip in clips:
+        if not normalizer(clip.language or "en")(clip.text or ""):
             raise ValueError(f"{clip.id} has no words to score against")
-        counted = jiwer.process_words(reference, normal(text))
-        errors += counted.substitutions + counted.deletions + counted.insertions
-        words += counted.hits + counted.substitutions + counted.deletions
-    if not words:
+    pairs = [(clip.text or "", text, clip.language or "en") for clip, text in zip(clips, texts, strict=True)]
+    if not pairs:
         raise ValueError("no words to score")
-    return Score(errors, words)
+    return word_errors(pairs)
 
 
 def agreement(ours: Sequence[str], theirs: Sequence[str]) -> int:

@@ -1,0 +1,91 @@
+"""The command as a process of its own, and on real weights: quick to start, light to import, openai-whisper's files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maxwhisper_impl import cli
+from maxwhisper_impl.corpus import Clip
+from maxwhisper_impl.weights import Checkpoint, save_checkpoint
+from tests.parity.test_cli import oracle_module
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "maxwhisper_impl", *arguments], text=True, capture_output=True,
+                          timeout=300, check=False)
+
+
+def test_the_command_itself() -> None:
+    started = time.monotonic()
+    helped = run("--help")
+    took = time.monotonic() - started
+    assert helped.returncode == 0
+    assert "transcribe" in helped.stdout
+    assert took < 5, "a second or two on a busy machine; importing torch or MAX takes longer"
+    assert run("--version").stdout.startswith("maxwhisper ")
+    unknown = run("transcribe", __file__, "--model", "enormous")
+    assert unknown.returncode == 1
+    *progress, line = unknown.stderr.splitlines()
+    assert all(line.startswith("loading enormous") for line in progress)
+    assert line.startswith("maxwhisper: error: 'enormous' is neither a file or folder nor a model's name")
+
+
+def loaded_modules(*arguments: str) -> set[str]:
+    """Top-level modules after running the command in a process of its own."""
+    code = ("import sys; from maxwhisper_impl.cli import main\n"
+            "try: status = main(sys.argv[1:])\n"
+            "except SystemExit as left: status = left.code\n"
+            "print('\\nMODULES', *{name.partition('.')[0] for name in sys.modules}); sys.exit(status)")
+    done = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    assert not {"torch", "max", "whisper", "scipy", "matplotlib", "rich"} & loaded_modules("--help")
+
+
+@pytest.fixture
+def spoken(clips: list[Clip]) -> Clip:
+    return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
+
+
+def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path) -> None:
+    modules = loaded_modules("transcribe", str(spoken.audio), "--model", str(checkpoint.source), "-o", str(tmp_path),
+                             "--beam_size", "None", "--verbose", "False")
+    assert "max" in modules
+    assert not {"torch", "whisper", "faster_whisper", "matplotlib", "scipy", "numba", "jiwer"} & modules
+
+
+def test_files_are_those_of_openais_command(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(checkpoint, tmp_path / "model.pt")
+    common = [str(spoken.audio), "--output_format", "all", "--verbose", "False", "--language", "en"]
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    assert cli.main(["transcribe", *common, "--model", str(checkpoint.source), "-o", str(ours)]) == 0
+    asked = ["whisper", *common, "--model", str(tmp_path / "model.pt"), "-o", str(theirs), "--fp16", "False"]
+    monkeypatch.setattr(sys, "argv", asked)
+    monkeypatch.setattr("whisper.audio.load_audio", decoded)
+    oracle_module().cli()
+    for path in theirs.iterdir():
+        if path.suffix != ".json":
+            assert (ours / path.name).read_bytes() == path.read_bytes(), path.name
+    got, want = (json.loads((folder / f"{spoken.audio.stem}.json").read_text()) for folder in (ours, theirs))
+    assert got.keys() == want.keys()
+    assert got["text"] == want["text"]
+    assert [s["tokens"] for s in got["segments"]] == [s["tokens"] for s in want["segments"]]
+    assert [s.keys() for s in got["segments"]] == [s.keys() for s in want["segments"]]
+
+
+def decoded(file: str) -> np.ndarray:
+    """openai-whisper asks the `ffmpeg` program, which need not be here."""
+    from maxwhisper_impl.audio import load_audio
+
+    return load_audio(file)

@@ -1,0 +1,60 @@
+"""What `import maxwhisper_impl` offers: names, types, and nothing heavy before it is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+import maxwhisper_impl
+from maxwhisper_impl import Result, Segment, Word
+from tests import typed_usage
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("numpy", "av", "max", "torch", "tiktoken", "whisper")
+
+
+def test_every_name_is_there() -> None:
+    assert sorted(maxwhisper_impl.__all__) == maxwhisper_impl.__all__
+    for name in maxwhisper_impl.__all__:
+        assert getattr(maxwhisper_impl, name).__name__ == name
+        assert name in dir(maxwhisper_impl)
+    with pytest.raises(AttributeError, match="no attribute 'transcriber'"):
+        getattr(maxwhisper_impl, "transcriber")  # noqa: B009
+
+
+def test_names_that_come_later_are_all_public() -> None:
+    assert set(maxwhisper_impl._LATER) <= set(maxwhisper_impl.__all__)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = f"import sys, maxwhisper_impl; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_types_are_shipped() -> None:
+    assert files(maxwhisper_impl).joinpath("py.typed").is_file()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]
+    assert settings["typeCheckingMode"] == "strict"
+    assert {"maxwhisper_impl", "tests/typed_usage.py"} <= set(settings["include"])
+    assert get_type_hints(typed_usage.whole_file)["return"] == list[tuple[float, float, str]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (Word, "word start end probability"),
+        (Segment, "id seek start end text tokens temperature avg_logprob compression_ratio no_speech_prob"),
+        (Result, "text segments language"),
+    ],
+)
+def test_dictionaries_have_openais_keys(kind: Any, names: str) -> None:
+    """In openai-whisper's order; `test_transcribe.py` compares real results key by key."""
+    assert [key for key in kind.__annotations__ if key in kind.__required_keys__] == names.split()
+    assert kind.__optional_keys__ == ({"words"} if kind is Segment else set())
