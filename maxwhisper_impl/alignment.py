@@ -62,23 +62,23 @@ def median_filter(x: np.ndarray) -> np.ndarray:
 def dtw(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The cheapest monotonic path through float32 `[n, m]`: the rows and the columns of its cells, from the start on.
 
-    Costs are added in float32, and of equal costs the step is chosen as openai-whisper chooses it.
+    Costs are added in float64, and of equal costs the step is chosen as openai-whisper chooses it.
     """
     return _trace_back(_costs(x), *x.shape)
 
 
 def _costs(x: np.ndarray) -> np.ndarray:
-    """float32 `[n + m + 1, n + 1]`: cost[i + j, i] of the path to cell (i, j), both counted from 1.
+    """float64 `[n + m + 1, n + 1]`: cost[i + j, i] of the path to cell (i, j), both counted from 1.
 
     A row is an anti-diagonal of x: no cell of it depends on another, so that each is one step of NumPy.
     """
     n, m = x.shape
-    padded = np.full((n, n + m), np.inf, np.float32)
+    padded = np.full((n, n + m), np.inf)
     padded[:, :m] = x
     diagonals = np.ascontiguousarray(padded.ravel()[: n * (n + m - 1)].reshape(n, n + m - 1).T)
-    cost = np.full((n + m + 1, n + 1), np.inf, np.float32)
+    cost = np.full((n + m + 1, n + 1), np.inf)
     cost[0, 0] = 0
-    least, bound, chosen = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, bool)
+    least, bound, chosen = np.empty(n), np.empty(n), np.empty(n, bool)
     steps = zip(cost[:-2, :-1], cost[1:-1, :-1], cost[1:-1, 1:], diagonals, cost[2:, 1:], strict=True)
     for both, row, column, here, out in steps:
         # The cheaper of the first two where it is less than each other one; else the column, even if dearer than a tie.

@@ -23,15 +23,14 @@ from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.transcribe_options import make_transcribe_options
 from tests.compare import assert_words
 from tests.implementations import IMPLEMENTATIONS, Model
-from tests.oracle_runtime import LOGPROB_ROUNDING
 from tests.parity.conftest import needs
 from tests.parity.test_transcribe import joined
+from tests.tolerances import tolerance
 
 Options = dict[str, Any]
 GREEDY: Options = {"language": "en", "temperature": 0.0}
 CLIPS = [0, 11, 11, 19.5, 26, 38.3]
-ROUNDING = 10 * LOGPROB_ROUNDING
-"""of a mean log-probability: a batch multiplies its matrices in another order"""
+ROUNDING = tolerance("batch.avg_logprob", "absolute").limit
 
 
 @pytest.fixture(scope="module")

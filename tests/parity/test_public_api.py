@@ -57,4 +57,4 @@ def test_types_are_shipped() -> None:
 def test_dictionaries_have_openais_keys(kind: Any, names: str) -> None:
     """In openai-whisper's order; `test_transcribe.py` compares real results key by key."""
     assert [key for key in kind.__annotations__ if key in kind.__required_keys__] == names.split()
-    assert kind.__optional_keys__ == ({"words"} if kind is Segment else set())
+    assert kind.__optional_keys__ == ({"words", "language"} if kind is Segment else set())

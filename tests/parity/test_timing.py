@@ -28,13 +28,14 @@ TIED = st.integers(-1, 2).map(float)
 @given(st.one_of(*(arrays(np.float32, SHAPES, elements=values) for values in (FLOATS, TIED))))
 @example(np.zeros((3, 3), np.float32))
 @example(np.full((2, 4), np.nan, np.float32))
+@example(np.array([[1, 1e-10], [1e-10, 1e-10]], np.float32))
 def test_paths_are_the_oracles(x: np.ndarray) -> None:
     assert np.array_equal(np.stack(alignment.dtw(x)), oracle.dtw_cpu(x.astype(np.float64)))
 
 
 @pytest.mark.parametrize("shape", [(60, 1500), (448, 1500)])
 def test_long_paths_are_the_oracles(shape: tuple[int, int]) -> None:
-    """Where costs are large enough for float32 to round them, and to make them equal."""
+    """Where costs are large enough for float32 to round them, and to make them equal: the oracle adds in float64."""
     x = np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
     assert np.array_equal(np.stack(alignment.dtw(x)), oracle.dtw_cpu(x.astype(np.float64)))
 
