@@ -10,19 +10,18 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 
 from ..dims import ModelDimensions
 
-PANEL = 64
-"""Columns of a packed weight panel; `mojo/tile.mojo` reads the same width."""
+PANEL, GROUP = 16, 64
+"""Columns of a packed weight panel, and of the four that a task takes at once; `mojo/tile.mojo` reads the same widths."""
 HEAD = 64
 
 
 def pack(weight: np.ndarray) -> np.ndarray:
-    """A linear layer's `[n, k]` as float32 panels `[ceil(n / 64), k, 64]`, zero beyond n."""
+    """A linear layer's `[n, k]` as float32 panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
     n, k = weight.shape
-    panels = -(-n // PANEL)
-    packed = np.zeros((panels, k, PANEL), np.float32)
+    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), np.float32)
     full = n // PANEL
     packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
-    if full < panels:
+    if n % PANEL:
         packed[full, :, : n % PANEL] = weight[full * PANEL :].T
     return packed
 
@@ -68,7 +67,7 @@ class FusedOps:
     @staticmethod
     def cross_shape(dims: ModelDimensions) -> list[int]:
         """Of one window's cross-attention keys and values, as `pack_kv` makes them."""
-        return [dims.n_text_head, 2, -(-dims.n_audio_ctx // PANEL) * PANEL * HEAD]
+        return [dims.n_text_head, 2, -(-dims.n_audio_ctx // GROUP) * GROUP * HEAD]
 
     @staticmethod
     def keys(cross: np.ndarray, count: int) -> np.ndarray:
@@ -117,7 +116,7 @@ class FusedOps:
 
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
         """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, 2, padded n * 64]`."""
-        padded = -(-int(x.shape[1]) // PANEL) * PANEL
+        padded = -(-int(x.shape[1]) // GROUP) * GROUP
         return self._stage("pack_kv", [x], [x.shape[0], state // HEAD, 2, padded * HEAD])
 
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:

@@ -8,12 +8,13 @@ from max.gpu.host import DeviceContext
 from std.math import exp
 from std.memory import stack_allocation
 
-from .tile import COLUMNS, F32, I32, PANEL, ROWS, VECTORS, Vector, W, multiply_rows
+from .tile import COLUMNS, F32, GROUP, I32, PANEL, Vector, W, multiply_row, multiply_rows
 
 comptime HEAD = 64
-"""The width of a head in every Whisper; a head's values are then one panel."""
-comptime QUERIES = 96
-"""Queries of a task: enough to use a head's keys and values while they are in the cache."""
+"""The width of a head in every Whisper; a head's values are then one group of panels."""
+comptime QUERIES = 48
+"""Queries of a task: as many as have room for their scores in the second cache, so that keys and values are read once
+for all of them."""
 
 
 @always_inline
@@ -36,42 +37,43 @@ def softmax(scores: F32, n: Int, padded: Int) -> Float32:
 
 
 @always_inline
-def attend_room(n: Int) -> Int:
-    return ROWS * (HEAD + COLUMNS + (n + PANEL - 1) // PANEL * PANEL)
+def padded_to_groups(n: Int) -> Int:
+    return (n + GROUP - 1) // GROUP * GROUP
 
 
 @no_inline
 def attend_rows(
     rows: Int, q: F32, q_stride: Int, keys: F32, values: F32, n: Int, y: F32, y_stride: Int, room: F32, scale: Float32
 ):
-    """Up to `ROWS` queries of one head over `n` keys; keys are panels `[64, 64]` of columns, values `[n, 64]`.
+    """`rows` queries of one head over `n` keys. In panels of columns, keys are `[64, n]` and values `[n, 64]`.
 
-    `room` holds `attend_room(n)` floats: the scaled queries, a tile, and the scores.
+    `room` holds `rows * (64 + padded n)` floats: the scaled queries, later the result, and the scores.
     """
-    var padded = (n + PANEL - 1) // PANEL * PANEL
+    var padded = padded_to_groups(n)
     var query = room
-    var tile = query.unsafe_offset(ROWS * HEAD)
-    var scores = tile.unsafe_offset(ROWS * COLUMNS)
+    var scores = query.unsafe_offset(rows * HEAD)
     for i in range(rows):
         for j in range(0, HEAD, W):
             query.unsafe_store(i * HEAD + j, q.unsafe_load[width=W](i * q_stride + j) * scale)
-    for column in range(0, padded, COLUMNS):
-        var panel = keys.unsafe_offset(column // PANEL * HEAD * PANEL + column % PANEL)
-        multiply_rows(rows, query, HEAD, panel, HEAD, tile)
-        for i in range(rows):
-            for j in range(VECTORS):
-                scores.unsafe_store(
-                    i * padded + column + j * W, tile.unsafe_load[width=W]((i * VECTORS + j) * W)
-                )
-    var total = stack_allocation[ROWS, DType.float32]()
+    for at in range(0, padded, GROUP):
+        multiply_group(rows, query, HEAD, keys.unsafe_offset(at * HEAD), HEAD, HEAD, scores.unsafe_offset(at), padded)
+    var total = stack_allocation[QUERIES, DType.float32]()
     for i in range(rows):
         total.unsafe_store(i, softmax(scores.unsafe_offset(i * padded), n, padded))
-    for part in range(0, HEAD, COLUMNS):
-        multiply_rows(rows, scores, padded, values.unsafe_offset(part), n, tile)
-        for i in range(rows):
-            for j in range(VECTORS):
-                var value = tile.unsafe_load[width=W]((i * VECTORS + j) * W) / total.unsafe_load(i)
-                y.unsafe_store(i * y_stride + part + j * W, value)
+    multiply_group(rows, scores, padded, values, padded, n, query, HEAD)
+    for i in range(rows):
+        for j in range(0, HEAD, W):
+            y.unsafe_store(i * y_stride + j, query.unsafe_load[width=W](i * HEAD + j) / total.unsafe_load(i))
+
+
+@always_inline
+def multiply_group(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
+    """`product[rows, 64] = a[rows, k] @ b[k, 64]`."""
+    if rows == 1:
+        multiply_row(a, b, depth, k, product)
+        return
+    for at in range(0, GROUP, COLUMNS):
+        multiply_rows(rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride)
 
 
 @extensibility.register("whisper.pack_kv")
@@ -85,7 +87,7 @@ struct PackKV:
         ctx: DeviceContext,
     ) raises:
         """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, laid out for `attend_rows`:
-        kv `[batch, heads, 2, padded * 64]`, keys as panels of columns, then values."""
+        kv `[batch, heads, 2, padded * 64]`, both in panels."""
         var heads = kv.dim_size(1)
         var n = x.dim_size(1)
         var width = x.dim_size(2)
@@ -104,7 +106,8 @@ struct PackKV:
                 for d in range(HEAD):
                     column.unsafe_store(d * PANEL, k.unsafe_load(t * width + d) if t < n else 0)
                 for d in range(0, HEAD, W):
-                    values.unsafe_store(t * HEAD + d, v.unsafe_load[width=W](t * width + d) if t < n else Vector(0))
+                    var row = d // PANEL * padded * PANEL + t * PANEL + d % PANEL
+                    values.unsafe_store(row, v.unsafe_load[width=W](t * width + d) if t < n else Vector(0))
 
         sync_parallelize(pack, kv.dim_size(0) * heads)
 
@@ -138,20 +141,21 @@ struct Attend:
             var head = task // chunks % heads
             var row = task // chunks // heads
             var k = cross.unsafe_offset((Int(window.unsafe_load(row)) * heads + head) * 2 * size)
-            var scratch = List[Float32](unsafe_uninit_length=attend_room(keys))
-            for t in range(chunk * QUERIES, min(n, (chunk + 1) * QUERIES), ROWS):
-                attend_rows(
-                    min(ROWS, min(n, (chunk + 1) * QUERIES) - t),
-                    source.unsafe_offset((row * n + t) * q_stride + head * HEAD),
-                    q_stride,
-                    k,
-                    k.unsafe_offset(size),
-                    keys,
-                    result.unsafe_offset((row * n + t) * y_stride + head * HEAD),
-                    y_stride,
-                    scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-                    0.125,
-                )
+            var t = chunk * QUERIES
+            var rows = min(QUERIES, n - t)
+            var scratch = List[Float32](unsafe_uninit_length=rows * (HEAD + padded_to_groups(keys)))
+            attend_rows(
+                rows,
+                source.unsafe_offset((row * n + t) * q_stride + head * HEAD),
+                q_stride,
+                k,
+                k.unsafe_offset(size),
+                keys,
+                result.unsafe_offset((row * n + t) * y_stride + head * HEAD),
+                y_stride,
+                scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
+                0.125,
+            )
             _ = scratch^  # not before the last read through its pointer
 
         sync_parallelize(work, x.dim_size(0) * heads * chunks)

@@ -10,11 +10,11 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import erf, sqrt
 
-from .tile import COLUMNS, F32, PANEL, ROWS, VECTORS, Vector, W, multiply_rows
+from .tile import COLUMNS, F32, GROUP, ROWS, Vector, W, multiply_row, multiply_rows
 
 comptime EPSILON = Float32(1e-5)
 comptime FEW_ROWS = 64
-"""Up to here the weights are the larger side, and threads share their panels instead of the rows."""
+"""Up to here the weights are the larger side, and threads share their columns instead of the rows."""
 comptime BLOCK = 65536
 """Floats of the left side that a task keeps in its cache while the panels pass by."""
 
@@ -46,7 +46,7 @@ struct Layer(ImplicitlyCopyable):
     """One product: its right side, and what is done to each value of the result."""
 
     var weight: F32
-    """`[panels, k, 64]`."""
+    """`[panels, k, 16]`, panels a multiple of 4."""
     var bias: F32
     var residual: F32
     """Read where `adds` is set, at the same row and column as the result."""
@@ -58,12 +58,12 @@ struct Layer(ImplicitlyCopyable):
     var gelu: Bool
     var adds: Bool
 
-    def finish(self, tile: F32, rows: Int, y: F32, residual: F32, column: Int):
-        """Bias, GELU and residual of one tile; `y` and `residual` point at its first row, with `n` columns."""
+    def finish(self, product: F32, columns: Int, rows: Int, y: F32, residual: F32, first: Int):
+        """Bias, GELU and residual of `product[rows, columns]`, the result's columns from `first` on."""
         for i in range(rows):
-            for j in range(VECTORS):
-                var at = column + j * W
-                var value = tile.unsafe_load[width=W]((i * VECTORS + j) * W)
+            for j in range(0, columns, W):
+                var at = first + j
+                var value = product.unsafe_load[width=W](i * columns + j)
                 if at + W <= self.n:
                     value += self.bias.unsafe_load[width=W](at)
                     if self.gelu:
@@ -77,19 +77,18 @@ struct Layer(ImplicitlyCopyable):
 
     @no_inline
     def block(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
-        """All `rows` of `x` against the panels `first` to `last`."""
-        var room = List[Float32](unsafe_uninit_length=ROWS * COLUMNS)
-        var tile = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        for panel in range(first, last):
-            for part in range(0, PANEL, COLUMNS):
-                var column = panel * PANEL + part
-                var b = self.weight.unsafe_offset(panel * self.k * PANEL + part)
-                for row in range(0, rows, ROWS):
-                    var count = min(ROWS, rows - row)
-                    multiply_rows(count, x.unsafe_offset(row * stride), stride, b, self.k, tile)
-                    self.finish(
-                        tile, count, y.unsafe_offset(row * self.n), residual.unsafe_offset(row * self.n), column
-                    )
+        """All `rows` of `x` against the groups of panels `first` to `last`."""
+        var room = List[Float32](unsafe_uninit_length=max(GROUP, rows * COLUMNS))
+        var product = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        for group in range(first, last):
+            var column = group * GROUP
+            if rows == 1:
+                multiply_row(x, self.weight.unsafe_offset(column * self.k), self.k, self.k, product)
+                self.finish(product, GROUP, 1, y, residual, column)
+                continue
+            for at in range(column, column + GROUP, COLUMNS):
+                multiply_rows(rows, x, stride, self.weight.unsafe_offset(at * self.k), self.k, self.k, product, COLUMNS)
+                self.finish(product, COLUMNS, rows, y, residual, at)
         _ = room^  # not before the last read through its pointer
 
     def normed_block(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
@@ -105,13 +104,13 @@ struct Layer(ImplicitlyCopyable):
 
     def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
         var layer = self
-        var panels = (self.n + PANEL - 1) // PANEL
+        var groups = (self.n + GROUP - 1) // GROUP
         if rows <= FEW_ROWS:
-            var tasks = min(panels, parallelism_level(None))
+            var tasks = min(groups, parallelism_level(None))
 
             def columns(task: Int) {imm}:
                 layer.normed_block(
-                    x, stride, y, layer.residual, rows, task * panels // tasks, (task + 1) * panels // tasks
+                    x, stride, y, layer.residual, rows, task * groups // tasks, (task + 1) * groups // tasks
                 )
 
             sync_parallelize(columns, tasks)
@@ -127,7 +126,7 @@ struct Layer(ImplicitlyCopyable):
                     layer.residual.unsafe_offset(row * layer.n),
                     min(size, rows - row),
                     0,
-                    panels,
+                    groups,
                 )
 
             sync_parallelize(lines, (rows + size - 1) // size)
@@ -148,7 +147,7 @@ struct Linear:
         residual: InputTensor[dtype=DType.float32, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
-        """x `[batch, rows, k]`, weight `[panels, k, 64]`, y and residual `[batch, rows, n]`."""
+        """x `[batch, rows, k]`, weight `[panels, k, 16]`, y and residual `[batch, rows, n]`."""
         Layer(
             weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),

@@ -1,7 +1,7 @@
 """The register tile that every matrix product here is made of.
 
-A right-hand side comes as panels of 64 columns, `[k, 64]`, so that it is read once and front to back,
-whether one row of the left side meets it (a decoding step) or thousands do.
+A right-hand side comes as panels of 16 columns, `[k, 16]`, four of which make a group. A tile reads its panels front to
+back, whether one row of the left side meets them (a decoding step) or thousands do.
 """
 
 from std.memory import stack_allocation
@@ -9,43 +9,78 @@ from std.sys import simd_width_of
 
 comptime F32 = Pointer[Float32, MutUntrackedOrigin]
 comptime I32 = Pointer[Int32, MutUntrackedOrigin]
-comptime PANEL = 64
+comptime PANEL = 16
 """Columns of a packed panel; `kernels/fused.py` packs weights to the same width."""
+comptime GROUP = 64
+"""Columns of four panels: what a task takes at once, and what one row is multiplied with."""
 comptime W = simd_width_of[DType.float32]()
 comptime Vector = SIMD[DType.float32, W]
 comptime VECTORS = 4 if W >= 16 else 2
 """Vectors across a tile: times 6 rows they fill AVX-512's 32 registers, or AVX2's 16."""
 comptime COLUMNS = VECTORS * W
 comptime ROWS = 6
+comptime UNROLLED = 4
 comptime RUN = 128
-"""Products summed up before they join the rest: sums of sums round less than one long sum."""
+"""Products summed up before they join the rest: sums of sums round less than one long sum. A run of a tile's columns
+stays in the first cache while the rows pass by."""
 
 
 @always_inline
-def multiply_tile[rows: Int](a: F32, stride: Int, b: F32, k: Int, product: F32):
-    """`product[rows, COLUMNS] = a[rows, k] @ b[k, COLUMNS]`; rows of `a` are `stride` apart, `product` is dense."""
-    var acc = stack_allocation[rows * COLUMNS, DType.float32, alignment=64]()
-    var line = b
-    for start in range(0, k, RUN):
-        comptime for i in range(rows * VECTORS):
-            acc.unsafe_store(i * W, Vector(0))
-        for p in range(start, min(start + RUN, k)):
-            comptime for i in range(rows):
-                var x = Vector(a.unsafe_load(i * stride + p))
-                comptime for j in range(VECTORS):
-                    comptime at = (i * VECTORS + j) * W
-                    acc.unsafe_store(at, x.fma(line.unsafe_load[width=W](j * W), acc.unsafe_load[width=W](at)))
-            line = line.unsafe_offset(PANEL)
-        comptime for i in range(rows * VECTORS):
-            var total = acc.unsafe_load[width=W](i * W)
-            if start > 0:
-                total += product.unsafe_load[width=W](i * W)
-            product.unsafe_store(i * W, total)
+def multiply_line[rows: Int, vectors: Int](a: F32, stride: Int, line: F32, depth: Int, acc: F32):
+    """One product for each value of a tile: of a column of `a` and a line of panels that are `depth` lines long."""
+    comptime for i in range(rows):
+        var x = Vector(a.unsafe_load(i * stride))
+        comptime for j in range(vectors):
+            comptime at = (i * vectors + j) * W
+            var y = line.unsafe_load[width=W](j * W // PANEL * depth * PANEL + j * W % PANEL)
+            acc.unsafe_store(at, x.fma(y, acc.unsafe_load[width=W](at)))
+
+
+@always_inline
+def multiply_tile[
+    rows: Int, vectors: Int
+](a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+    """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`; the strides are those of rows, and `depth` is
+    the number of lines of a whole panel of `b`."""
+    var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
+    comptime for i in range(rows * vectors):
+        acc.unsafe_store(i * W, Vector(0))
+    var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
+    for p in range(0, k - k % UNROLLED, UNROLLED):
+        comptime for u in range(UNROLLED):
+            multiply_line[rows, vectors](a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums)
+    for p in range(k - k % UNROLLED, k):
+        multiply_line[rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
+    comptime for i in range(rows):
+        comptime for j in range(vectors):
+            var total = acc.unsafe_load[width=W]((i * vectors + j) * W)
+            var at = i * product_stride + j * W
+            product.unsafe_store(at, total + product.unsafe_load[width=W](at) if adds else total)
 
 
 @no_inline
-def multiply_rows(rows: Int, a: F32, stride: Int, b: F32, k: Int, product: F32):
-    """`multiply_tile` for 1 to `ROWS` rows, known only when it runs."""
-    comptime for r in range(1, ROWS + 1):
-        if rows == r:
-            multiply_tile[r](a, stride, b, k, product)
+def multiply_row(a: F32, b: F32, depth: Int, k: Int, product: F32):
+    """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
+    for start in range(0, k, RUN):
+        multiply_tile[1, GROUP // W](
+            a.unsafe_offset(start), 0, b.unsafe_offset(start * PANEL), depth, min(RUN, k - start), product, 0, start > 0
+        )
+
+
+@no_inline
+def multiply_rows(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
+    """`product[rows, COLUMNS] = a[rows, k] @ b[k, COLUMNS]`."""
+    for start in range(0, k, RUN):
+        for row in range(0, rows, ROWS):
+            comptime for r in range(1, ROWS + 1):
+                if min(ROWS, rows - row) == r:
+                    multiply_tile[r, VECTORS](
+                        a.unsafe_offset(row * stride + start),
+                        stride,
+                        b.unsafe_offset(start * PANEL),
+                        depth,
+                        min(RUN, k - start),
+                        product.unsafe_offset(row * product_stride),
+                        product_stride,
+                        start > 0,
+                    )
