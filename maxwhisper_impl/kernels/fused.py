@@ -11,7 +11,7 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 from ..dims import ModelDimensions
 
 PANEL, GROUP = 16, 64
-"""Columns of a packed weight panel, and of the four that a task takes at once; `mojo/tile.mojo` reads the same widths."""
+"""Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
 HEAD = 64
 
 

@@ -59,10 +59,10 @@ class Kernels:
         state, ops = self.state, self.ops
         heads = state // 64
         for rows, unit in ((1500, "GF/s"), (1, "GB/s"), (5, "GB/s")):
-            weights = 4 * state * state * (2 * rows if rows > 64 else 4)
+            work = 4 * state * state * (2 * rows if rows > 64 else 4)
             x, wide = self.floats(1, rows, state), self.floats(1, rows, 4 * state)
-            self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), weights, unit)
-            self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), weights, unit)
+            self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), work, unit)
+            self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), work, unit)
         for rows in (1, 8):
             self.add(f"logits.{rows}", [self.floats(1, rows, state)],
                      lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), 51864 * state * 4, "GB/s")
