@@ -14,6 +14,7 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip, default_corpora, read_corpus
 from maxwhisper_impl.dims import SIZES, ModelDimensions
+from maxwhisper_impl.machine import processor
 from tests import baselines, record
 from tests.differences import known_difference
 from tests.implementations import IMPLEMENTATIONS, Implementation, Model, tap_names
@@ -92,16 +93,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"under test: {impl.name} ({impl.versions()}) on {option('--device')} in {option('--dtype')}",
         f"oracle: {oracle.name} ({oracle.versions()}) on cpu in float32",
         f"checkpoints: {', '.join(checkpoint_names(config))}; corpora: {', '.join(map(str, corpora(config)))}",
-        f"machine: {_cpu_name()}, {os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
+        f"machine: {processor()}, {os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
     ]
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown CPU"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
 
 
 def _family(path: Path) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import MaxWhisperError
+from .files import write_whole
+from .machine import machine, versions
 from .systems import SYSTEMS, Pinned, label
 
 if TYPE_CHECKING:
@@ -103,7 +100,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             "condition_on_previous_text": Pinned().condition_on_previous_text,
             "vad_filter": False,
         },
-        "versions": versions({row.spec.system for row in comparison.rows}),
+        "versions": versions({name for row in comparison.rows for name in SYSTEMS[row.spec.system].packages}),
         "machine": machine(),
     }
 
@@ -136,39 +133,9 @@ def row_as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def versions(systems: set[str]) -> dict[str, str | None]:
-    """Of the packages behind `systems`; None for one that is not installed as a package."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in sorted({package for system in systems for package in SYSTEMS[system].packages}):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def write_json(path: Path, comparison: Comparison) -> None:
     """Whole or not at all."""
-    _write(path, (json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n").encode())
 
 
 def write_plot(path: Path, comparison: Comparison) -> None:
@@ -194,30 +161,9 @@ def write_plot(path: Path, comparison: Comparison) -> None:
     buffer = BytesIO()
     figure.savefig(buffer, format=path.suffix[1:] or "png", dpi=150)
     pyplot.close(figure)
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def _bar_label(row: Row) -> str:
     wer = "" if row.wer is None else f" · WER {row.wer * 100:.1f} %"
     return f"{1 / row.rtf:.1f}×{wer}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise MaxWhisperError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
