@@ -114,7 +114,8 @@ def fingerprint(dims: ModelDimensions, ops: Ops, device: DeviceRef, taps: bool) 
     sources = [here / "model.py", here / "graphs.py", *sorted((here / "kernels").rglob("*.py")),
                *sorted((here / "kernels").rglob("*.mojo"))]
     machine = [device, platform.machine(), _processor(), importlib.metadata.version("max")]
-    parts = [astuple(dims), type(ops).__name__, taps, *machine]
+    stored = sorted((name, str(weight.dtype)) for name, weight in ops.weights.items())
+    parts = [astuple(dims), type(ops).__name__, stored, taps, *machine]
     digest = hashlib.sha256(repr(parts).encode())
     for source in sources:
         digest.update(source.read_bytes())
