@@ -65,7 +65,7 @@ def write_transcripts(version: str, folder: Path) -> None:
 
 def comparison(version: str) -> Comparison:
     seconds = 1.0 if version == "a" else 3.0
-    transcripts = {"a.wav": Transcript(version * 20000, list(range(3000)), [(0.0, 1.0, version)])}
+    transcripts = {"a.wav": Transcript(version * 100_000, list(range(3000)), [(0.0, 1.0, version)])}
     row = Row(SystemSpec("maxwhisper", "tiny.en"), [seconds], 60.0, 1.0, 1.0, 1, transcripts, None, None, None)
     return Comparison([Sample("a.wav", np.zeros(16000, np.float32), "en", None)], 1, 1, [row])
 
