@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from maxwhisper_impl.errors import MaxWhisperError
@@ -183,3 +184,53 @@ def test_any_actions(bench: Bench) -> None:
 @pytest.mark.slow
 def test_many_actions(bench: Bench) -> None:
     run(bench, examples=100, steps=30)
+
+
+def _off_by_one(state: Any, rows: Sequence[int], select: Any) -> None:
+    select(state, rows)
+    state.length -= 1
+
+
+def _wrong_slot(state: Any, rows: Sequence[int], select: Any) -> None:
+    kept = state.source
+    select(state, rows)
+    state.source = kept[: len(rows)]
+
+
+def _stale_window(state: Any, rows: Sequence[int], select: Any) -> None:
+    kept = state.windows
+    select(state, rows)
+    state.windows = kept[: len(rows)]
+
+
+def _shared_cache(state: Any, runtime: Any) -> None:
+    """One cache for all decoders of as many rows, as if the second had been reset without forgetting the first."""
+    shared = runtime.__dict__.setdefault("shared", {})
+    state.caches = shared.setdefault(state.slots, state.caches)
+
+
+def _not_reset(state: Any, runtime: Any) -> None:
+    before = runtime.__dict__.setdefault("before", {})
+    earlier = before.setdefault(state.slots, state)
+    state.source, state.length, state.caches = earlier.source.copy(), earlier.length, earlier.caches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [_off_by_one, _wrong_slot, _stale_window, _shared_cache, _not_reset])
+def test_planted_faults_are_found(bench: Bench, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    from maxwhisper_impl.runtime import DecoderState
+
+    select, init = DecoderState.select, DecoderState.__init__
+
+    def faulty_init(state: Any, runtime: Any, *arguments: Any) -> None:
+        init(state, runtime, *arguments)
+        fault(state, runtime)
+
+    if fault in (_shared_cache, _not_reset):
+        monkeypatch.setattr(DecoderState, "__init__", faulty_init)
+        for name in ("shared", "before"):
+            monkeypatch.setitem(bench.runtime.__dict__, name, {})
+    else:
+        monkeypatch.setattr(DecoderState, "select", lambda state, rows: fault(state, rows, select))
+    with pytest.raises((AssertionError, MaxWhisperError, Flaky)):  # Flaky: not the same answer twice
+        run(bench, examples=12, steps=10)
