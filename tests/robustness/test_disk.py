@@ -147,14 +147,16 @@ def test_an_artifact_that_cannot_be_kept(no_cache: Path, capsys: pytest.CaptureF
     compiled = victims.Compiles("a")
     artifact = graphs.cache_folder() / "graphs" / "name.mef"
     assert graphs.compile_graphs(compiled, victims.NoGraphs(), print, artifact) is compiled  # type: ignore[arg-type]
-    assert f"not kept for the next time: {artifact}: cannot be written: " in capsys.readouterr().out
+    line, = capsys.readouterr().err.splitlines()
+    start = "maxwhisper: warning: the compiled graphs are not kept for the next time: "
+    assert line.startswith(f"{start}{artifact}: cannot be written: ")
 
 
 def test_an_artifact_that_does_not_fit(full: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, reason = full
     compiled = victims.Compiles("a")
     assert graphs.compile_graphs(compiled, victims.NoGraphs(), print, folder / "g.mef") is compiled  # type: ignore[arg-type]
-    assert reason in capsys.readouterr().out
+    assert reason in capsys.readouterr().err
     assert list(folder.iterdir()) == []
 
 
