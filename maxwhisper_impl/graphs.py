@@ -21,6 +21,7 @@ from max.graph.graph import KernelLibrary
 from .dims import ModelDimensions
 from .errors import CheckpointError
 from .model import Ops, Taps, audio_encoder, cross_keys_values, text_decoder
+from .status import warn
 from .weights.files import whole
 from .weights.hashes import cache_folder
 
@@ -104,7 +105,7 @@ def compile_graphs(session: InferenceSession, graphs: Graphs, progress: Progress
         with whole(artifact) as draft:
             compiled.export_mef(draft)
     except (CheckpointError, OSError) as error:
-        progress(f"not kept for the next time: {error}")
+        warn(f"the compiled graphs are not kept for the next time: {error}")
     return compiled
 
 
