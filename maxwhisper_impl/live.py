@@ -298,7 +298,7 @@ def verify_live(options: TranscribeOptions, step: float, max_delay: float) -> No
         holder, default = (options, plain) if hasattr(options, name) else (options.decoding, plain.decoding)
         if getattr(holder, name) != getattr(default, name):
             raise OptionError(f"{name}={getattr(holder, name)!r} is not for live audio; transcribe the recording")
-    if not 0.1 <= step <= 10:
-        raise OptionError(f"step={step}: give 0.1 to 10 seconds")
-    if not step <= max_delay <= 20:
-        raise OptionError(f"max_delay={max_delay}: give seconds from step={step} to 20")
+    if not isinstance(step, (int, float)) or not 0.1 <= step <= 10:
+        raise OptionError(f"step={step!r:.100}: give 0.1 to 10 seconds")
+    if not isinstance(max_delay, (int, float)) or not step <= max_delay <= 20:
+        raise OptionError(f"max_delay={max_delay!r:.100}: give seconds from step={step} to 20")

@@ -11,8 +11,10 @@ import numpy as np
 from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.options import make_options
 from .dims import ModelDimensions
+from .errors import DeviceError
 from .live import LiveTranscription
 from .results import Result
+from .threads import verify_threads
 from .transcribe import Progress, Transcription, start_transcription, transcribe
 from .transcribe_options import make_transcribe_options
 
@@ -96,6 +98,12 @@ class Whisper:
         return batch if encoded else self.runtime.encode(batch), single
 
 
+def _verify_strings(**given: Any) -> None:
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise DeviceError(f"{name}={value!r:.100}: give a string, as in device='cpu', dtype='float32'")
+
+
 def load_model(
     name_or_path: str | Path,
     device: str = "cpu",
@@ -112,6 +120,9 @@ def load_model(
     from .runtime import MaxRuntime
     from .weights import load_checkpoint
 
+    _verify_strings(device=device, dtype=dtype)
+    if num_threads is not None:
+        verify_threads(num_threads)
     checkpoint = load_checkpoint(name_or_path, download=download)
     runtime = MaxRuntime(checkpoint, device=device, dtype=dtype, num_threads=num_threads, progress=progress)
     return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype)
