@@ -78,7 +78,7 @@ def audio_files(given: list[str]) -> tuple[list[str], list[str]]:
     """The files to transcribe, of a folder those that hold audio by their names; and what is wrong with the others."""
     files: list[str] = []
     failed: list[str] = []
-    for name in given:
+    for name in dict.fromkeys(given):
         if os.path.isdir(name):
             media = (path for path in Path(name).iterdir() if path.suffix.lower() in MEDIA and path.is_file())
             found = sorted(map(str, media))
