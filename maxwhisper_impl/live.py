@@ -291,7 +291,7 @@ class _Behind:
         self.inner.narrow(plan, np.hstack([np.tile(self.final, (len(sampled), 1)).astype(int), sampled]))
 
 
-def verify_live(options: TranscribeOptions, step: float, max_delay: float) -> None:
+def verify_live(options: TranscribeOptions, step: Any, max_delay: Any) -> None:
     """OptionError for what cannot be done with audio that is still to come."""
     plain = TranscribeOptions()
     for name in _NOT_LIVE:

@@ -11,7 +11,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ..errors import OptionError
 
-_NAMES: dict[Any, str] = {str: "a string", int: "a whole number", float: "a number", bool: "True or False", NoneType: "None"}
+_NAMES: dict[Any, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    NoneType: "None",
+}
 _MANY: dict[Any, str] = {int: "a list of whole numbers", float: "a list of numbers"}
 
 
@@ -39,7 +45,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is bool:  # openai-whisper takes what is true or false
         return value is None or isinstance(value, (bool, int))
     if hint in (int, float):
-        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, Integral if hint is int else Real)
     return isinstance(value, hint)
 
 

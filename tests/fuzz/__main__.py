@@ -55,6 +55,7 @@ def main() -> int:
     print(table(reports))
     if options.json:
         content = as_json(reports, options.seed, (time.monotonic() - started) / 60)
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.json, (json.dumps(content, indent=1) + "\n").encode())
     return 1 if any(report.failures for report in reports) or len(reports) < len(names) else 0
 
@@ -79,7 +80,9 @@ def _show(bar: Any, report: Report, elapsed: float) -> None:
 
 
 def table(reports: list[Report]) -> str:
-    lines = [f"{'target':<12}{'cases':>9}{'a minute':>10}{'text':>9}{'empty':>8}{'refused':>9}{'failed':>8}{'memory':>10}"]
+    lines = [
+        f"{'target':<12}{'cases':>9}{'a minute':>10}{'text':>9}{'empty':>8}{'refused':>9}{'failed':>8}{'memory':>10}"
+    ]
     for r in reports:
         counts = [r.outcomes[name] for name in ("text", "empty", "refused")]
         rate = 60 * r.cases / max(r.seconds, 1e-9)
@@ -88,7 +91,12 @@ def table(reports: list[Report]) -> str:
             f"{len(r.failures):>8,}{r.peak >> 20:>6} MiB"
         )
     for failure in (failure for report in reports for failure in report.failures):
-        lines += ["", f"{failure.kind}: {failure.what.strip()}", f"  again: {failure.command}", f"  input: {failure.kept}"]
+        lines += [
+            "",
+            f"{failure.kind}: {failure.what.strip()}",
+            f"  again: {failure.command}",
+            f"  input: {failure.kept}",
+        ]
     return "\n".join(lines)
 
 

@@ -11,7 +11,8 @@ from tests.fuzz.case import Case
 
 DTYPES = ("f4", "f8", "i2", ">f4", ">f8", ">i2", "f2", "i1", "u1", "u2", "i4", "i8", "u8", "c8", "?", "U1", "S2", "O",
           "M8[s]", "m8[s]", "V3", "f4,f4", "g")  # fmt: skip
-SHAPES = ((0,), (1,), (2,), (159,), (400,), (5000,), (), (1, 1000), (1000, 1), (2, 1000), (1000, 2), (0, 5), (5, 0), (3, 4, 5),
+SHAPES = ((0,), (1,), (2,), (159,), (400,), (5000,), (), (1, 1000), (1000, 1), (2, 1000), (1000, 2), (0, 5), (5, 0),
+          (3, 4, 5),
           (0, 0), (1,) * 30)  # fmt: skip
 
 
@@ -28,7 +29,9 @@ class Pretender:
 
 
 def odd_array(case: Case) -> Any:
-    case.note("array", kind := case.one_of(("plain", "plain", "shape", "values", "strides", "subclass", "pretender", "junk")))
+    case.note(
+        "array", kind := case.one_of(("plain", "plain", "shape", "values", "strides", "subclass", "pretender", "junk"))
+    )
     return {
         "plain": _plain, "shape": _plain, "values": _values, "strides": _strides, "subclass": _subclass,
         "pretender": _pretender, "junk": _junk,
@@ -75,12 +78,15 @@ def _subclass(case: Case) -> Any:
 
 def _pretender(case: Case) -> Any:
     return Pretender(case.one_of((
-        np.zeros(5, np.float32), np.zeros(5, np.int64), None, [0.0, 1.0], "text", 5, TypeError("no"), ValueError("no"), RuntimeError("no"),
+        np.zeros(5, np.float32), np.zeros(5, np.int64), None, [0.0, 1.0], "text", 5, TypeError("no"), ValueError("no"),
+        RuntimeError("no"),
     )))  # fmt: skip
 
 
 def _junk(case: Case) -> Any:
     return case.one_of((
-        None, 5, 0.5, True, [0.0, 1.0], (1, 2), {"a": 1}, object(), np, "", "no/such", "a\0b", "\udcff", "-x", "://", "file:x", "pipe:0", "concat:a|b",
-        "data:,x", "subfile:x", "x" * 5000, b"", bytearray(), memoryview(b""), "lavfi:sine", "http://127.0.0.1:1/x", "unknown://x", "\n", "fd:",
+        None, 5, 0.5, True, [0.0, 1.0], (1, 2), {"a": 1}, object(), np, "", "no/such", "a\0b", "\udcff", "-x", "://",
+        "file:x", "pipe:0", "concat:a|b",
+        "data:,x", "subfile:x", "x" * 5000, b"", bytearray(), memoryview(b""), "lavfi:sine", "http://127.0.0.1:1/x",
+        "unknown://x", "\n", "fd:",
     ))  # fmt: skip

@@ -46,7 +46,9 @@ class Audio:
         if case.chance(0.02) and len(audio) < 100 * SAMPLE_RATE:
             mel = LogMel(audio, case.one_of((80, 128)))
             demand(np.isfinite(mel.window(0)).all(), "gave a mel that is not finite")
-            demand(mel.n_frames * 160 <= len(audio) < mel.n_frames * 160 + 160, f"{mel.n_frames} frames of {len(audio)}")
+            demand(
+                mel.n_frames * 160 <= len(audio) < mel.n_frames * 160 + 160, f"{mel.n_frames} frames of {len(audio)}"
+            )
             demand(mel.window(0).shape == (len(mel.window(0)), N_FRAMES), "gave a window of another size")
         return "text" if len(audio) else "empty"
 
@@ -71,7 +73,8 @@ class Audio:
         split = {
             "wav": damage.riff_chunks, "m4a": damage.boxes, "ogg": lambda d: damage.pages(d, b"OggS"),
             "mp3": lambda d: damage.pages(d, b"\xff\xf3"), "flac": lambda d: damage.pages(d, b"\xff\xf8"),
-            "aac": lambda d: damage.pages(d, b"\xff\xf1"), "ts": lambda d: [d[i : i + 188] for i in range(0, len(d), 188)],
+            "aac": lambda d: damage.pages(d, b"\xff\xf1"), "ts": lambda d: [d[i : i + 188] for i in range(0, len(d),
+                                                                                                          188)],
         }  # fmt: skip
         cut = split.get(name.split(".")[-1], lambda d: [d[i : i + 64] for i in range(0, len(d), 64)])
         return self.read(case, damage.shuffled(case.random, cut(data)))
@@ -92,7 +95,11 @@ class Audio:
 
     def whole_file(self, case: Case) -> np.ndarray:
         """Any rate, sample format and number of channels: the sound has to be there."""
-        rate, form, channels = case.one_of(RATES), case.one_of(list(sounds.FORMS)), case.one_of((1, 2, 3, 4, 5, 6, 7, 8))
+        rate, form, channels = (
+            case.one_of(RATES),
+            case.one_of(list(sounds.FORMS)),
+            case.one_of((1, 2, 3, 4, 5, 6, 7, 8)),
+        )
         case.note(f"rate {rate}, {form}, channels {channels}")
         samples = np.repeat(sounds.hum(SECONDS, rate)[:, None], channels, axis=1)
         tag, bits = sounds.FORMS[form]
@@ -127,8 +134,10 @@ class Audio:
         return audio
 
     def random_bytes(self, case: Case) -> np.ndarray:
-        magic = (b"", b"", b"RIFF", b"OggS", b"fLaC", b"ID3\x04", b"\xff\xfb\x90", b"\x00\x00\x00\x1cftypM4A ", b"\x1aE\xdf\xa3",
-                 b"#!AMR\n", b"caff\x00\x01", b"FORM", b".snd", b"wvpk", b"#EXTM3U\n", b"ffconcat version 1.0\n")  # fmt: skip
+        magic = (b"", b"", b"RIFF", b"OggS", b"fLaC", b"ID3\x04", b"\xff\xfb\x90", b"\x00\x00\x00\x1cftypM4A ",
+                 b"\x1aE\xdf\xa3",
+                 b"#!AMR\n", b"caff\x00\x01", b"FORM", b".snd", b"wvpk", b"#EXTM3U\n",
+                 b"ffconcat version 1.0\n")  # fmt: skip
         body = case.random.randbytes(case.one_of((0, 1, 10, 100, 2000)))
         if case.chance(0.2):  # what names other files must not read them
             body = b"file '/etc/passwd'\nfile 'x.wav'\nhttp://127.0.0.1:9/x\n" * 3

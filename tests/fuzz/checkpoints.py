@@ -110,7 +110,9 @@ class Checkpoints:
             config[case.one_of([*config, "x", ""])] = forged.value(case)
         text = json.dumps(config)
         if case.chance(0.2):
-            text = case.one_of(("[" * 100_000, "1" * 10_000, "null", '{"a":1,"a":2}', text[: len(text) // 2], "{}", "\ufeff{}"))
+            text = case.one_of(
+                ("[" * 100_000, "1" * 10_000, "null", '{"a":1,"a":2}', text[: len(text) // 2], "{}", "\ufeff{}")
+            )
         file.write_bytes(text.encode("utf-8", "surrogatepass"))
 
     def other_files(self, case: Case, kind: str, path: Path) -> None:
@@ -147,7 +149,9 @@ def _change(case: Case, tensors: dict[str, np.ndarray], name: str, how: str) -> 
     if how == "lose" and len(tensors) > 1:
         del tensors[name]
     elif how == "add":
-        tensors[case.one_of((f"{name}.x", "x", "decoder/embeddings/weight_scale", "dims.n_mels", "ä" * 30))] = tensor.copy()
+        tensors[case.one_of((f"{name}.x", "x", "decoder/embeddings/weight_scale", "dims.n_mels", "ä" * 30))] = (
+            tensor.copy()
+        )
     elif how == "shape" and tensor.size:
         tensors[name] = tensor.reshape(case.one_of(((-1,), (1, -1), (-1, 1)))).copy()
     elif how == "dtype":

@@ -1,4 +1,4 @@
-"""Fuzzed command lines, in process: the right text, or error lines and an exit status; models and systems are scripted."""
+"""Fuzzed command lines, in process: the right text, or error lines and a status; models and systems are scripted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from tests.fuzz.scripted import SENTENCE, save_models, take_the_place_of_max
 ALLOWED = re.compile(r"maxwhisper: warning: |\[ *\d+ s\] |.*frames/s|loading |\s*\d+%\|")
 """what may be on stderr besides errors: warnings, progress"""
 HARMLESS = {
-    "model", "output_dir", "output_format", "verbose", "threads", "best_of", "beam_size", "initial_prompt", "carry_initial_prompt",
-    "condition_on_previous_text", "word_timestamps", "highlight_words", "max_line_width", "max_line_count", "max_words_per_line",
-    "prepend_punctuations", "append_punctuations", "task", "fp16", "hotwords", "length_penalty", "language", "keep_best_fallback",
+    "model", "output_dir", "output_format", "verbose", "threads", "best_of", "beam_size", "initial_prompt",
+    "carry_initial_prompt",
+    "condition_on_previous_text", "word_timestamps", "highlight_words", "max_line_width", "max_line_count",
+    "max_words_per_line",
+    "prepend_punctuations", "append_punctuations", "task", "fp16", "hotwords", "length_penalty", "language",
+    "keep_best_fallback",
 }  # fmt: skip
 """flags with which the text stays that of the script"""
 MOST = 2.0
@@ -49,7 +52,8 @@ class Commands:
         self.models = save_models(folder)
         self.sound = sounds.hum(MOST)
         self.files = {
-            "speech.wav": sounds.wav(sounds.quantised(self.sound, "s16")), "b.flac": sounds.all_codecs(self.sound)["flac"],
+            "speech.wav": sounds.wav(sounds.quantised(self.sound, "s16")),
+            "b.flac": sounds.all_codecs(self.sound)["flac"],
             "empty.wav": sounds.wav(b""), "nothing.mp3": b"", "text.txt": b"words", "cut.flac": b"fLaC" + bytes(50),
         }  # fmt: skip
         self.run_it(["transcribe", "--help"], b"")
@@ -63,7 +67,15 @@ class Commands:
             arguments += ["--model", str(case.one_of(list(self.models.values())))]  # the default's weights are not here
         if case.chance(0.02):
             arguments = arguments[1:]
-        stdin = case.one_of((b"", b"\0" * 9999, (self.sound * 32767).astype("<i2").tobytes(), self.files["speech.wav"], case.random.randbytes(99)))
+        stdin = case.one_of(
+            (
+                b"",
+                b"\0" * 9999,
+                (self.sound * 32767).astype("<i2").tobytes(),
+                self.files["speech.wav"],
+                case.random.randbytes(99),
+            )
+        )
         case.note(repr(arguments), len(stdin))
         status, out, errors = self.run_it(arguments, stdin)
         case.note(status, out[-500:], errors[-2000:])
@@ -83,16 +95,24 @@ class Commands:
         (case.given / "bare").mkdir()
         shutil.copy(self.models["tiny.en"], case.given / "model.npz")
         here = str(case.given)
-        audio = [f"{here}/{name}" for name in ("speech.wav",) * 6 + ("b.flac", "folder", *self.files, "bare", "no such.wav")]
+        audio = [
+            f"{here}/{name}" for name in ("speech.wav",) * 6 + ("b.flac", "folder", *self.files, "bare", "no such.wav")
+        ]
         models = [str(path) for path in self.models.values()]
         return {
-            "audio": [*audio, "-"], "model": [*models * 3, "turbo", "large", f"{here}/speech.wav", f"{here}/bare", "enormous"],
-            "model_dir": [here, "nowhere"], "device": ["cpu", "cpu", "cuda", "tpu", "cuda:9"], "dtype": ["float32", "float64"],
+            "audio": [*audio, "-"], "model": [*models * 3, "turbo", "large", f"{here}/speech.wav", f"{here}/bare",
+                                              "enormous"],
+            "model_dir": [here, "nowhere"], "device": ["cpu", "cpu", "cuda", "tpu", "cuda:9"], "dtype": ["float32",
+                                                                                                         "float64"],
             "output_dir": [".", "out", f"{here}/text.txt", "a/b/c"], "language": ["en", "English", "de", "xx"],
-            "source": [*models, f"{here}/model.npz", f"{here}/speech.wav"], "target": ["a.pt", "b.npz", "c", here, "d/e.npz"],
-            "systems": ["maxwhisper", "maxwhisper,openai-whisper", "faster-whisper:int8", "maxwhisper,faster-whisper:int8"],
-            "reference": [f"{here}/text.txt", f"{here}/b.flac", "none"], "json": ["a.json", "no/a.json", here], "plot": ["a.png", "a.svg", "a.x"],
-            "suppress_tokens": ["-1", "", "1,2"], "clip_timestamps": ["0", "0.5,1", "1"], "rounds": ["1", "2"], "threads": ["0", "1", "2"],
+            "source": [*models, f"{here}/model.npz", f"{here}/speech.wav"], "target": ["a.pt", "b.npz", "c", here,
+                                                                                       "d/e.npz"],
+            "systems": ["maxwhisper", "maxwhisper,openai-whisper", "faster-whisper:int8",
+                        "maxwhisper,faster-whisper:int8"],
+            "reference": [f"{here}/text.txt", f"{here}/b.flac", "none"], "json": ["a.json", "no/a.json", here],
+            "plot": ["a.png", "a.svg", "a.x"],
+            "suppress_tokens": ["-1", "", "1,2"], "clip_timestamps": ["0", "0.5,1", "1"], "rounds": ["1", "2"],
+            "threads": ["0", "1", "2"],
         }  # fmt: skip
 
     def run_it(self, arguments: list[str], stdin: bytes) -> tuple[int, str, str]:
@@ -123,7 +143,11 @@ class Commands:
         """Every file that was written is whole, and says the sentence where no flag changes it."""
         options = vars(parser.parse_args(arguments[1:]))
         given = {name for name, value in options.items() if value != parser.get_default(name)} - {"audio"}
-        written = [path for path in case.folder.rglob("*.*") if path.suffix in (".json", ".txt", ".srt") and path.name != "text.txt"]
+        written = [
+            path
+            for path in case.folder.rglob("*.*")
+            if path.suffix in (".json", ".txt", ".srt") and path.name != "text.txt"
+        ]
         said = []
         for path in written:
             if path.suffix == ".json" and path.parent != case.given:

@@ -55,11 +55,16 @@ def _forged_header(case: Case, header: dict[str, Any]) -> dict[str, Any]:
         return {**header, name: value(case)}
     how = case.one_of(("dtype", "shape", "offsets", "swap", "same", "more", "less", "name"))
     case.note(how, name)
-    begin, end = entry["data_offsets"] if isinstance(entry["data_offsets"], list) and len(entry["data_offsets"]) == 2 else (0, 0)
+    begin, end = (
+        entry["data_offsets"] if isinstance(entry["data_offsets"], list) and len(entry["data_offsets"]) == 2 else (0, 0)
+    )
     other = case.one_of(sorted(header))
     changes: dict[str, dict[str, Any]] = {
         "dtype": {**entry, "dtype": case.one_of(("F64", "I64", "BF16", "F8_E4M3", "BOOL", "", 5, None, "F16", "F32"))},
-        "shape": {**entry, "shape": case.one_of(([], [0], [-1, -1], [2**63, 2], [1] * 100, [1.0], "x", [None], [True], [10**30, 0]))},
+        "shape": {
+            **entry,
+            "shape": case.one_of(([], [0], [-1, -1], [2**63, 2], [1] * 100, [1.0], "x", [None], [True], [10**30, 0])),
+        },
         "offsets": {**entry, "data_offsets": [case.one_of((begin, *HUGE)), case.one_of((end, *HUGE))]},
         "swap": {**entry, "data_offsets": [end, begin]},
         "same": header[other] if isinstance(header[other], dict) else entry,
@@ -86,8 +91,10 @@ def shards(case: Case, kind: str, path: Path) -> None:
         elif how == "map":
             index["weight_map"] = value(case)
         else:
-            target = case.one_of((*sorted({str(file) for file in mapped.values()}), "../x.safetensors", "/etc/passwd", "", ".", "x\0y",
-                                  "config.json", INDEX, "model.safetensors", 5, None, [], "x" * 300, "\udcff"))  # fmt: skip
+            target = case.one_of((*sorted({str(file) for file in mapped.values()}), "../x.safetensors", "/etc/passwd",
+                                  "", ".", "x\0y",
+                                  "config.json", INDEX, "model.safetensors", 5, None, [], "x" * 300,
+                                  "\udcff"))  # fmt: skip
             mapped.update(dict.fromkeys(names if how == "all" else [name if how != "add" else "x"], target))
     (path / INDEX).write_text(json.dumps(index))
 
@@ -99,13 +106,16 @@ def ct2(case: Case, kind: str, path: Path) -> None:
     how = case.one_of(("number", "number", "number", "loop", "chain", "twice", "count", "version"))
     case.note(how)
     if how in ("number", "version"):
-        for at, width in [case.one_of(fields[: 3 if how == "version" else None]) for _ in range(case.random.randint(1, 3))]:
+        for at, width in [
+            case.one_of(fields[: 3 if how == "version" else None]) for _ in range(case.random.randint(1, 3))
+        ]:
             new = case.one_of((*damage.EXTREMES, *range(8))) % 2 ** (8 * width)
             data = data[:at] + new.to_bytes(width, "little") + data[at + width :]
     else:
         pairs = {
             "loop": [("decoder/projection/weight", "b"), ("b", "decoder/projection/weight")],
-            "chain": [(f"a{i}", f"a{i + 1}") for i in range(case.one_of((3, 2000)))] + [("decoder/projection/weight", "a0")],
+            "chain": [(f"a{i}", f"a{i + 1}") for i in range(case.one_of((3, 2000)))]
+            + [("decoder/projection/weight", "a0")],
             "twice": [("decoder/projection/weight", "decoder/embeddings/weight")] * 2,
             "count": [],
         }[how]
@@ -156,7 +166,9 @@ def npz(case: Case, kind: str, path: Path) -> None:
     pressed = case.one_of((zipfile.ZIP_STORED,) * 8 + (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
     with zipfile.ZipFile(out, "w", pressed) as archive:
         for number, (name, content) in enumerate(members):
-            archive.writestr(zipfile.ZipInfo(name), content if number not in chosen else _forged_npy(case, content), pressed)
+            archive.writestr(
+                zipfile.ZipInfo(name), content if number not in chosen else _forged_npy(case, content), pressed
+            )
         if case.chance(0.2):
             import warnings
 
@@ -188,7 +200,8 @@ def _forged_npy(case: Case, content: bytes) -> bytes:
     shape = "(" + header.partition("(")[2].partition(")")[0] + ")"
     new = {
         "descr": header.replace("<f", case.one_of((">f", "|O", "<c", "<i", "|V", "|S"))),
-        "shape": header.replace(shape, case.one_of(("()", "(0,)", "(99999999999999999999,)", "(4294967296, 4294967296)", "(-1,)", "(,)",
+        "shape": header.replace(shape, case.one_of(("()", "(0,)", "(99999999999999999999,)",
+                                                    "(4294967296, 4294967296)", "(-1,)", "(,)",
                                                     "(" + "1, " * 40 + ")", "(" + "9" * 5000 + ",)", "(1_0,)"))),
         "order": header.replace("False", case.one_of(("True", "None", "__import__('os')"))),
     }[how].encode()  # fmt: skip
@@ -232,12 +245,15 @@ def torch_objects(case: Case, kind: str, path: Path) -> None:
     tensor = state[name]
     one = torch.ones(1, dtype=tensor.dtype)
     odd = case.one_of((
-        lambda: one.expand(tensor.shape), lambda: one.expand(10**6, 10**6), lambda: tensor.to_sparse(), lambda: tensor.to("meta"),
+        lambda: one.expand(tensor.shape), lambda: one.expand(10**6, 10**6), lambda: tensor.to_sparse(),
+        lambda: tensor.to("meta"),
         lambda: torch.nn.Parameter(tensor), lambda: tensor.to(torch.complex64), lambda: tensor.to(torch.bfloat16),
-        lambda: tensor.double(), lambda: tensor.t() if tensor.ndim == 2 else tensor[None], lambda: tensor.numpy().tolist(),
+        lambda: tensor.double(), lambda: tensor.t() if tensor.ndim == 2 else tensor[None],
+        lambda: tensor.numpy().tolist(),
         lambda: {"a": tensor}, lambda: None, lambda: "text", lambda: tensor[..., :0], lambda: torch.tensor(1.0),
         lambda: torch.full_like(tensor, float("nan")), lambda: tensor.to(torch.float8_e4m3fn), lambda: tensor.bool(),
-        lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.qint8), lambda: -tensor.to(torch.complex64).imag,
+        lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.qint8),
+        lambda: -tensor.to(torch.complex64).imag,
     ))  # fmt: skip
     where = case.one_of(("tensor", "tensor", "dims", "key", "whole", "heads"))
     case.note(where, name)
@@ -250,5 +266,7 @@ def torch_objects(case: Case, kind: str, path: Path) -> None:
     elif where == "key":
         content[case.one_of(("dims", "model_state_dict"))] = case.one_of((None, [], {}, 5, "x", {5: 1}, {"x": 1}))
     elif where == "heads":
-        content["alignment_heads"] = case.one_of((*HUGE, [[0, 0]], [[99, 0]], [[-1, 0]], [[0.5, 0]], [[True, False]], tensor, [[[0]]], [0, 1]))
+        content["alignment_heads"] = case.one_of(
+            (*HUGE, [[0, 0]], [[99, 0]], [[-1, 0]], [[0.5, 0]], [[True, False]], tensor, [[[0]]], [0, 1])
+        )
     torch.save(case.one_of((tensor, [content], None, 5)) if where == "whole" else content, path)

@@ -9,9 +9,33 @@ from tests.fuzz.case import Case
 
 Pool = Mapping[str, Sequence[str]]
 """by the metavar or the name of an argument: values that make sense for it here"""
-NUMBERS = ("0", "1", "2", "5", "-1", "0.2", "0.5", "1e-9", "1e9", "30", "448", "9" * 30, "1e400", "nan", "inf", "-inf", "None", "0x10", "1_000", "٣", "")
-WORDS = ("", " ", "x", "True", "false", "None", "-1", "--", "en", "German", "0,1,2", "1,2.5,nan", ",", "threshold=0.5", "a=b=c", "é日本\u202e",
-         "\udcff", "a\nb", "\x1b[31m", "<|endoftext|>", "%s%n{0}", "'\"", "A" * 4000, "-" * 50, "*", "$HOME", "~", "nowhere.wav")  # fmt: skip
+NUMBERS = (
+    "0",
+    "1",
+    "2",
+    "5",
+    "-1",
+    "0.2",
+    "0.5",
+    "1e-9",
+    "1e9",
+    "30",
+    "448",
+    "9" * 30,
+    "1e400",
+    "nan",
+    "inf",
+    "-inf",
+    "None",
+    "0x10",
+    "1_000",
+    "٣",
+    "",
+)
+WORDS = ("", " ", "x", "True", "false", "None", "-1", "--", "en", "German", "0,1,2", "1,2.5,nan", ",", "threshold=0.5",
+         "a=b=c", "é日本\u202e",
+         "\udcff", "a\nb", "\x1b[31m", "<|endoftext|>", "%s%n{0}", "'\"", "A" * 4000, "-" * 50, "*", "$HOME", "~",
+         "nowhere.wav")  # fmt: skip
 
 
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -1,4 +1,4 @@
-"""Fuzzed options of the API: any value for any keyword of transcribe, stream, decode, live, load_model, convert, compare."""
+"""Fuzzed options of the API: any value for any keyword of transcribe, decode, live, load_model, convert, compare."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ SENSIBLE: dict[str, Callable[[Case], Any]] = {
     "no_repeat_ngram_size": lambda c: c.random.randint(0, 5),
     "seed": lambda c: c.one_of((0, 1, 2**64, None, [1, 2], (0,), [])),
     "verbose": lambda c: c.one_of((True, False, None)),
-    "clip_timestamps": lambda c: c.one_of(("0", "", [], [1.0], "0.5,1,2,3", [0, 0.5, 0.5, 0.5], "3,1", [1e9], (0.0, 99.0))),
+    "clip_timestamps": lambda c: c.one_of(
+        ("0", "", [], [1.0], "0.5,1,2,3", [0, 0.5, 0.5, 0.5], "3,1", [1e9], (0.0, 99.0))
+    ),
     "hallucination_silence_threshold": lambda c: c.one_of((None, 0.0, 0.1, 2.0)),
     "batch_size": lambda c: c.one_of((None, 1, 3, 16)),
     "vad_parameters": lambda c: vad_parameters(c),
@@ -58,20 +60,41 @@ HARMLESS = {
 }  # fmt: skip
 """with whatever value they are taken, the text stays that of the script"""
 JUNK = (
-    None, True, False, 0, 1, -1, 2, 448, 449, 10**6, 10**12, 2**63, 2**64, -(2**63), 0.0, -0.0, 0.5, -0.5, 1e-300, 1e300, math.nan,
-    math.inf, -math.inf, "", "x", "-1", "0", "en", "1e9", "<|endoftext|>", "\ud800", "a\0b", "é" * 2000, b"", b"en", [], (), {}, set(),
-    [None], ["a"], [0.5], [-1], [10**9], [[1]], {"a": 1}, {1, 2}, range(5), np.float32(0.5), np.int64(3), np.float64(math.nan), np.bool_(1),
+    None, True, False, 0, 1, -1, 2, 448, 449, 10**6, 10**12, 2**63, 2**64, -(2**63), 0.0, -0.0, 0.5, -0.5, 1e-300,
+    1e300, math.nan,
+    math.inf, -math.inf, "", "x", "-1", "0", "en", "1e9", "<|endoftext|>", "\ud800", "a\0b", "é" * 2000, b"", b"en",
+    [], (), {}, set(),
+    [None], ["a"], [0.5], [-1], [10**9], [[1]], {"a": 1}, {1, 2}, range(5), np.float32(0.5), np.int64(3),
+    np.float64(math.nan), np.bool_(1),
     np.zeros(3), np.zeros(0, np.int64), np.array("x"), object(), len, 1j, Path("x"), iter([1, 2]),
 )  # fmt: skip
 
 
 def some_text(case: Case) -> str:
-    words = ("hello", " world", "é", "日本語", "\n", "\t", "🎉", "\u202e", "<|", "|>", " ", "-->", "<|0.00|>", "\0", "A" * 300)
+    words = (
+        "hello",
+        " world",
+        "é",
+        "日本語",
+        "\n",
+        "\t",
+        "🎉",
+        "\u202e",
+        "<|",
+        "|>",
+        " ",
+        "-->",
+        "<|0.00|>",
+        "\0",
+        "A" * 300,
+    )
     return "".join(case.one_of(words) for _ in range(case.random.choice((0, 1, 2, 5, 300))))
 
 
 def text_or_tokens(case: Case) -> Any:
-    return case.one_of((some_text(case), [case.random.randrange(51864) for _ in range(case.one_of((0, 1, 5, 223, 448)))], None, ()))
+    return case.one_of(
+        (some_text(case), [case.random.randrange(51864) for _ in range(case.one_of((0, 1, 5, 223, 448)))], None, ())
+    )
 
 
 def vad_parameters(case: Case) -> Any:
@@ -108,7 +131,8 @@ class Options:
         self.models["tiny.en"].transcribe(self.audio, vad_filter=True)
 
     def run(self, case: Case) -> str:
-        kinds = [(40, self.transcribe), (20, self.decode), (20, self.live), (8, self.write), (6, self.load), (4, self.convert),
+        kinds = [(40, self.transcribe), (20, self.decode), (20, self.live), (8, self.write), (6, self.load), (4,
+                                                                                                              self.convert),
                  (4, self.compare)]  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             text = part_of(kinds, case)(case)
@@ -177,9 +201,25 @@ class Options:
 
     def chunks(self, case: Case) -> list[Any]:
         pcm = (self.audio * 32767).astype("<i2")
-        odd = (b"", b"x", np.zeros(0, np.float32), np.zeros((2, 2), np.float32), np.full(5, np.nan), "text", None, 5, [0.0], np.zeros(9, np.int64))
+        odd = (
+            b"",
+            b"x",
+            np.zeros(0, np.float32),
+            np.zeros((2, 2), np.float32),
+            np.full(5, np.nan),
+            "text",
+            None,
+            5,
+            [0.0],
+            np.zeros(9, np.int64),
+        )
         sizes = [case.random.randint(0, 40000) for _ in range(case.random.randint(0, 6))]
-        good = [case.one_of((self.audio[:size], pcm[:size], pcm[:size].tobytes()[1:], bytearray(pcm[:size]), np.zeros(size))) for size in sizes]
+        good = [
+            case.one_of(
+                (self.audio[:size], pcm[:size], pcm[:size].tobytes()[1:], bytearray(pcm[:size]), np.zeros(size))
+            )
+            for size in sizes
+        ]
         return [chunk if case.chance(0.9) else case.one_of(odd) for chunk in good]
 
     def write(self, case: Case) -> str:
@@ -187,7 +227,10 @@ class Options:
         result = self.models["tiny.en"].transcribe(self.audio, word_timestamps=case.chance(0.7))
         names = ["max_line_width", "max_line_count", "max_words_per_line", "highlight_words"]
         sensible = (None, 0, 1, 2, 5, 40, True, False)
-        lines = {name: case.one_of((*sensible, *sensible, *JUNK)) for name in case.random.sample(names, case.random.randint(0, 4))}
+        lines = {
+            name: case.one_of((*sensible, *sensible, *JUNK))
+            for name in case.random.sample(names, case.random.randint(0, 4))
+        }
         form = case.one_of(("txt", "vtt", "srt", "tsv", "json", "all", *JUNK))
         case.note(repr(lines), repr(form))
         get_writer(form, case.made)(result, "a.wav", **lines)
@@ -216,8 +259,18 @@ class Options:
         from maxwhisper_impl.samples import Sample
 
         sample = Sample("a", self.audio, None, None)
-        options = {name: case.one_of(JUNK) for name in case.random.sample(["threads", "rounds"], case.random.randint(1, 2))}
-        systems = case.one_of((["maxwhisper:float99"], ["nothing"], [], ["maxwhisper", "faster-whisper:int3"], *JUNK[25:40]))
+        options = {
+            name: case.one_of(JUNK) for name in case.random.sample(["threads", "rounds"], case.random.randint(1, 2))
+        }
+        systems = case.one_of(
+            (["maxwhisper:float99"], ["nothing"], [], ["maxwhisper", "faster-whisper:int3"], *JUNK[25:40])
+        )
         case.note(repr(systems), repr(options))
-        compare([] if case.chance(0.5) else [sample], ["tiny.en"] if systems else [], systems, say=lambda line: None, **options)
+        compare(
+            [] if case.chance(0.5) else [sample],
+            ["tiny.en"] if systems else [],
+            systems,
+            say=lambda line: None,
+            **options,
+        )
         return ""

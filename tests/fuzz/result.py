@@ -8,7 +8,18 @@ from typing import Any
 
 from tests.fuzz.case import demand
 
-KEYS = {"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob"}
+KEYS = {
+    "id",
+    "seek",
+    "start",
+    "end",
+    "text",
+    "tokens",
+    "temperature",
+    "avg_logprob",
+    "compression_ratio",
+    "no_speech_prob",
+}
 
 
 def check_result(result: Any, seconds: float, *, words: bool = False) -> None:
@@ -31,4 +42,7 @@ def check_result(result: Any, seconds: float, *, words: bool = False) -> None:
     ordered = all(a["seek"] <= b["seek"] for a, b in pairwise(segments))
     demand(ordered or segments, "windows are not in order")
     said = "".join(segment["text"] for segment in segments)
-    demand(said.split() == result["text"].split() or "\ufffd" in result["text"], f"{said!r:.99}, not {result['text']!r:.99}")
+    demand(
+        said.split() == result["text"].split() or "\ufffd" in result["text"],
+        f"{said!r:.99}, not {result['text']!r:.99}",
+    )

@@ -18,7 +18,14 @@ END = 1.5
 """seconds at which the sentence ends in its window"""
 SURE = 60.0
 """of the logit of what comes next; of all others it is 0"""
-NARROW = {"n_audio_state": 2, "n_audio_head": 1, "n_audio_layer": 1, "n_text_state": 2, "n_text_head": 1, "n_text_layer": 2}
+NARROW = {
+    "n_audio_state": 2,
+    "n_audio_head": 1,
+    "n_audio_layer": 1,
+    "n_text_state": 2,
+    "n_text_head": 1,
+    "n_text_layer": 2,
+}
 DIMS = {name: replace(SIZES[name], **NARROW) for name in ("tiny.en", "tiny")}
 """An English-only and a multilingual model's, with the vocabulary and the windows of real ones and hardly any weights."""
 
@@ -73,8 +80,8 @@ class ScriptedState:
         runtime = self.runtime
         assert len(tokens) == len(self.behind)
         assert 0 <= tokens.min() <= tokens.max() < runtime.dims.n_vocab
-        assert (length := self.length + tokens.shape[1]) <= runtime.dims.n_text_ctx
-        self.length = length
+        self.length += tokens.shape[1]
+        assert self.length <= runtime.dims.n_text_ctx
         starts = [row.index(runtime.sot) if runtime.sot in row else None for row in tokens.tolist()]
         self.behind = np.array([
             tokens.shape[1] - 1 - start if start is not None else behind + tokens.shape[1]

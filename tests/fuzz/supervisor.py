@@ -7,6 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -76,10 +77,8 @@ class Slot:
 
     def give(self, number: int) -> None:
         self.number, self.since = number, time.monotonic()
-        try:
+        with suppress(OSError):  # it has ended; the next look says so
             self.pipe.send(number)
-        except OSError:
-            pass  # it has ended; the next look says so
 
     def look(self) -> Ended | None:
         """How the case ended, if it has; a worker that ended with it is started anew."""
@@ -173,11 +172,11 @@ def _over(report: Report, started: float, seconds: float) -> bool:
 
 
 def _hand_out(slots: list[Slot], left: Iterator[int], *, over: bool) -> bool:
-    """A case for each idle worker; whether any is under way."""
+    """A case for each idle worker; whether any case or worker is under way."""
     for slot in slots:
         if slot.ready and slot.number is None and not over and (number := next(left, None)) is not None:
             slot.give(number)
-    return any(slot.number is not None for slot in slots)
+    return any(slot.number is not None or not (slot.ready or over) for slot in slots)
 
 
 def _attend(slots: list[Slot], report: Report, kept: Path, tick: Callable[[Report], Any]) -> None:

@@ -125,7 +125,7 @@ def _judged(target: Target, case: Case) -> Ended:
 
 def leftovers(case: Case) -> list[str]:
     """Temporary files, and unfinished ones beside what was made or given."""
-    left = [path for path in case.spare.rglob("*")]
+    left = list(case.spare.rglob("*"))
     for folder in (case.made, case.given):
         left += [path for path in folder.rglob("*") if path.name.startswith(".") or path.name.endswith(".unfinished")]
     return [str(path.relative_to(case.folder)) for path in left]
@@ -160,5 +160,3 @@ def keep(case: Case, into: Path, what: str) -> Path:
         shutil.copy(case.notes, kept)
     (kept / "failure.txt").write_text(what, errors="backslashreplace")
     return kept
-
-
