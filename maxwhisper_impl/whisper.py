@@ -11,7 +11,7 @@ import numpy as np
 from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.options import make_options
 from .dims import ModelDimensions
-from .errors import DeviceError
+from .errors import DeviceError, OptionError
 from .live import LiveTranscription
 from .results import Result
 from .threads import verify_threads
@@ -87,15 +87,31 @@ class Whisper:
 
     def logits(self, tokens: np.ndarray, features: np.ndarray) -> np.ndarray:
         """float32 [rows, count, n_vocab] for ids [rows, count] and features [rows, n_audio_ctx, n_audio_state]."""
-        tokens = np.asarray(tokens, dtype=np.int32)
+        tokens, features = _array(tokens, "token ids", "iu", 2), _array(features, "features", "fiu", 3)
         return self.runtime.start(features).step(tokens, at=range(tokens.shape[1]))
 
-    def _features(self, mel: np.ndarray) -> tuple[Any, bool]:
+    def _features(self, mel: Any) -> tuple[Any, bool]:
         """A batch of features, and whether one single window was given."""
-        single = mel.ndim == 2
-        batch = mel[None] if single else mel
+        array = _array(mel, "mel frames", "fiu", 2, 3)
+        single = array.ndim == 2
+        batch = array[None] if single else array
         encoded = batch.shape[-2:] == (self.dims.n_audio_ctx, self.dims.n_audio_state)
         return batch if encoded else self.runtime.encode(batch), single
+
+
+def _array(given: Any, what: str, kinds: str, *ndim: int) -> np.ndarray:
+    """Finite numbers of these kinds of dtype, in one of the numbers of dimensions; OptionError for anything else."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"{what} must be an array of numbers, not {type(given).__name__}: {error}") from error
+    if array.dtype.kind not in kinds or array.ndim not in ndim or not array.size:
+        wanted = "whole numbers" if kinds == "iu" else "numbers"
+        found = f"{array.dtype} {list(array.shape)}"
+        raise OptionError(f"{what} must be {wanted} in {' or '.join(map(str, ndim))} dimensions, not {found}")
+    if not np.isfinite(array).all():
+        raise OptionError(f"{what} hold {np.count_nonzero(~np.isfinite(array))} values that are NaN or infinite")
+    return array
 
 
 def _verify_strings(**given: Any) -> None:

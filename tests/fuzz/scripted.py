@@ -27,7 +27,7 @@ NARROW = {
     "n_text_layer": 2,
 }
 DIMS = {name: replace(SIZES[name], **NARROW) for name in ("tiny.en", "tiny")}
-"""An English-only and a multilingual model's, with the vocabulary and the windows of real ones and hardly any weights."""
+"""An English-only and a multilingual model's: vocabulary and windows of real ones, hardly any weights."""
 
 
 def save_models(folder: Path) -> dict[str, Path]:

@@ -11,15 +11,25 @@ import numpy as np
 from av.audio.resampler import AudioResampler
 
 from maxwhisper_impl import load_audio, load_model
+from maxwhisper_impl.audio import LogMel
 from maxwhisper_impl.corpus import read_corpus
 from maxwhisper_impl.scoring import word_errors
 from tests.fuzz import damage, sounds
+from tests.fuzz.arrays import Pretender
 from tests.fuzz.audio import load_given
 from tests.fuzz.case import Case, demand, part_of
 from tests.fuzz.result import check_result
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = ("en/25-slt.flac", "en/24-awb.flac", "en/61-slt.flac", "en/08-rms.flac")
+ODD_SHAPES = (
+    None, 5, "mel", [], [[1], [1, 2]], {}, np.zeros(0), np.zeros(80), np.zeros((80, 0)), np.zeros((0, 80, 3000),
+                                                                                                  np.float32),
+    np.zeros((1500, 384), np.float32), np.zeros((2, 1500, 384), np.float32), np.zeros((1, 1, 80, 3000)), np.array("x"),
+    np.zeros((80, 3000), "O"),
+    np.zeros((3000, 80), np.float32), np.zeros((128, 3000), np.float32), np.zeros((80, 3000), "M8[s]"),
+    np.zeros((80, 3000), bool),
+)  # fmt: skip
 LOSSY = {"mp3", "mp2", "ac3", "opus.ogg", "opus.webm", "aac.m4a", "aac.adts", "aac.ts", "aac.flv"}
 HARMLESS: tuple[dict[str, Any], ...] = (
     {}, {}, {"word_timestamps": True}, {"batch_size": 2}, {"verbose": True}, {"condition_on_previous_text": False},
@@ -131,6 +141,35 @@ class Speech:
     def silence(self, case: Case, name: str) -> str:
         audio = np.zeros(case.one_of((0, 1, 159, 160, 16000, 480000, 700000)), np.float32)
         return self.transcribe(audio, temperature=0.0)
+
+    def odd_mel(self, case: Case, name: str) -> str:
+        """What is decoded, encoded or asked for logits may be any array or none."""
+        mel = LogMel(self.audio[name], 80).window(0)
+        odd = case.one_of((
+            *ODD_SHAPES, mel, mel[None], mel.tolist(), mel.astype(np.float64), mel.astype(np.float16), mel * 1e30,
+            mel[:, ::-1],
+            np.where(mel > 1, np.nan, mel), mel * np.inf, np.asfortranarray(mel), Pretender(mel),
+            Pretender(ValueError("no")),
+            self.model.encode(mel), mel[:79], mel[:, :2999], np.stack([mel, mel]), mel.astype(np.int32),
+            mel.astype(complex),
+        ))  # fmt: skip
+        ask = case.one_of(("decode", "encode", "logits"))
+        case.note(ask, type(odd), getattr(odd, "shape", None), getattr(odd, "dtype", None))
+        with np.errstate(all="ignore"):
+            if ask == "encode":
+                demand(np.isfinite(self.model.encode(odd)).all(), "features that are not finite")
+                return "encoded"
+            if ask == "logits":
+                tokens = case.one_of(([[50257]], [50257], [[]], [[10**6]], [[-1]], [[0] * 449], [[0], [1]], [["a"]],
+                                      None, [[0.5]]))
+                case.note(tokens)
+                demand(np.isfinite(self.model.logits(tokens, odd)).all(), "logits that are not finite")
+                return "logits"
+            results = self.model.decode(odd)
+        texts = [result.text for result in (results if isinstance(results, list) else [results])]
+        if odd is mel:
+            self.near(texts[0], name)
+        return " ".join(texts)
 
     def near(self, text: str, *names: str) -> str:
         wrong = word_errors([(" ".join(self.texts[name] for name in names), text, "en")]).rate

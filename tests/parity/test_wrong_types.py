@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maxwhisper_impl import get_writer, load_model
+from maxwhisper_impl import Whisper, get_writer, load_model
 from maxwhisper_impl.commands import audio_files
 from maxwhisper_impl.compare import compare
 from maxwhisper_impl.corpus import read_corpus
@@ -55,7 +55,8 @@ def test_a_wrong_type_is_named(name: str, value: Any, says: str) -> None:
     "value", [np.float32(0.5), np.float64(0.5), np.array(0.5), np.array([0.5]), np.arange(0, 1, 0.2), range(2)]
 )
 def test_numpys_numbers_are_numbers(value: Any) -> None:
-    options = make_transcribe_options(DIMS, temperature=value, beam_size=np.int64(3), clip_timestamps=np.array([0.0, 1.5]))
+    clips = np.array([0.0, 1.5])
+    options = make_transcribe_options(DIMS, temperature=value, beam_size=np.int64(3), clip_timestamps=clips)
     assert options.temperatures == tuple(np.ravel(np.array(value, np.float64 if np.ndim(value) else None)).tolist())
     assert options.decoding.beam_size == 3
     assert options.clip_timestamps == [0.0, 1.5]
@@ -120,7 +121,7 @@ def test_comparing_with_options_of_a_wrong_type() -> None:
 @pytest.mark.parametrize("value", ["5", 2.5, [1], np.zeros(0)], ids=str)
 def test_writers_with_options_of_a_wrong_type(value: Any, tmp_path: Path) -> None:
     result: Any = {"text": "", "segments": [], "language": "en"}
-    with pytest.raises(OptionError, match="max_line_width=.*give a whole number"):
+    with pytest.raises(OptionError, match=r"max_line_width=.*give a whole number"):
         get_writer("srt", tmp_path)(result, "a.wav", max_line_width=value)
     with pytest.raises(OptionError, match="unknown output format"):
         get_writer(value, tmp_path)
@@ -152,3 +153,36 @@ def test_speech_detection_leaves_no_file_and_reports_nothing(tmp_path: Path) -> 
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", code], env={**environment, "TMPDIR": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+class NoWork:
+    """A runtime that may be asked for nothing."""
+
+    dims = DIMS
+
+
+ODD_MELS: dict[str, Any] = {
+    "none": None,
+    "text": "mel",
+    "ragged": [[1.0], [1.0, 2.0]],
+    "one frame": np.zeros(80),
+    "no frames": np.zeros((80, 0)),
+    "no windows": np.zeros((0, 80, 3000)),
+    "objects": np.zeros((80, 3000), object),
+    "complex": np.zeros((80, 3000), complex),
+    "nan": np.full((80, 3000), np.nan, np.float32),
+}
+
+
+@pytest.mark.parametrize("name", ODD_MELS)
+def test_what_is_no_mel(name: str) -> None:
+    whisper = Whisper(DIMS, NoWork())  # type: ignore[arg-type]
+    for ask in (whisper.decode, whisper.encode, whisper.detect_language):
+        with pytest.raises(OptionError, match="mel frames"):
+            ask(ODD_MELS[name])
+
+
+@pytest.mark.parametrize("tokens", [None, [1], [["a"]], [[0.5]], [[]], [[1], [1, 2]]], ids=str)
+def test_what_are_no_tokens(tokens: Any) -> None:
+    with pytest.raises(OptionError, match="token ids must be"):
+        Whisper(DIMS, NoWork()).logits(tokens, np.zeros((1, 1500, 512)))  # type: ignore[arg-type]
