@@ -102,10 +102,16 @@ def shards(case: Case, kind: str, path: Path) -> None:
 def ct2(case: Case, kind: str, path: Path) -> None:
     """Fields of `model.bin` as they come: numbers replaced by extremes, aliases that loop or are missing."""
     file = weights_file(path)
-    data, fields, aliases_at = _ct2_fields(file.read_bytes())
-    how = case.one_of(("number", "number", "number", "loop", "chain", "twice", "count", "version"))
+    data = file.read_bytes()
+    fields, variables, count_at = _ct2_fields(data)
+    aliases_at = variables[-1][1]
+    how = case.one_of(("number", "number", "number", "loop", "chain", "twice", "count", "version", "again"))
     case.note(how)
-    if how in ("number", "version"):
+    if how == "again":  # a variable that is there twice
+        start, end = case.one_of(variables)
+        more = struct.pack("<I", len(variables) + 1)
+        data = data[:count_at] + more + data[count_at + 4 : end] + data[start:end] + data[end:]
+    elif how in ("number", "version"):
         for at, width in [
             case.one_of(fields[: 3 if how == "version" else None]) for _ in range(case.random.randint(1, 3))
         ]:
@@ -129,9 +135,9 @@ def _ct2_string(text: str) -> bytes:
     return struct.pack("<H", len(text) + 1) + text.encode() + b"\0"
 
 
-def _ct2_fields(data: bytes) -> tuple[bytes, list[tuple[int, int]], int]:
-    """The data, (offset, width) of each number in it, and where the aliases begin."""
-    fields, at = [(0, 4)], 4
+def _ct2_fields(data: bytes) -> tuple[list[tuple[int, int]], list[tuple[int, int]], int]:
+    """(offset, width) of each number, (start, end) of each variable, and the offset of their count."""
+    fields, variables, at = [(0, 4)], list[tuple[int, int]](), 4
 
     def number(width: int) -> int:
         nonlocal at
@@ -146,15 +152,17 @@ def _ct2_fields(data: bytes) -> tuple[bytes, list[tuple[int, int]], int]:
 
     skip(2)
     number(4)
+    count_at = at
     for _ in range(number(4)):
+        start = at
         skip(2)
         for _ in range(number(1)):
             number(4)
         number(1)
         skip(4)
-    begin = at
+        variables.append((start, at))
     number(4)
-    return data, fields, begin
+    return fields, variables, count_at
 
 
 def npz(case: Case, kind: str, path: Path) -> None:

@@ -123,7 +123,7 @@ CASES = (moves, stays, refused, entitled, crash, leave, hang, foreign, exits, wr
 class Toys:
     name = "toys"
     share = 1.0
-    seconds = 1.0
+    seconds = 4.0
     memory = BOUND * MIB
 
     def prepare(self, folder: Path) -> None:
