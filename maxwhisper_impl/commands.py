@@ -42,6 +42,7 @@ MEDIA = (
 """how the names of audio and video files end"""
 CHUNK = 1 << 16
 """bytes, at most, that are read at once from standard input: 2 s, all that a pipe holds"""
+MOST_TEMPERATURES = 100
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -110,6 +111,11 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
         raise OptionError(f"--temperature_increment_on_fallback {increment}: give a number above 0, or None")
     passed["temperature"] = options.temperature
     if increment is not None:
+        if not (1.0 - options.temperature) / increment <= MOST_TEMPERATURES:
+            raise OptionError(
+                f"--temperature {options.temperature} and up in steps of {increment}: at most {MOST_TEMPERATURES} "
+                "temperatures are tried; make --temperature_increment_on_fallback larger"
+            )
         passed["temperature"] = tuple(float(t) for t in np.arange(options.temperature, 1.0 + 1e-6, increment))
     return passed
 

@@ -97,7 +97,7 @@ class Target(Protocol):
     share: float
     """of the time"""
     seconds: float
-    """after which a case hangs"""
+    """of computing, after which a case hangs"""
     memory: int
     """bytes that the process may grow by, over what it took before the first case"""
 

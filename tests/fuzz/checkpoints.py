@@ -25,7 +25,7 @@ KINDS = (*FORMATS, SHARDED)
 class Checkpoints:
     name = "checkpoints"
     share = 0.25
-    seconds = 60.0
+    seconds = 30.0
     memory = 96 << 20
 
     def prepare(self, folder: Path) -> None:

@@ -39,7 +39,7 @@ MOST = 2.0
 class Commands:
     name = "commands"
     share = 0.18
-    seconds = 60.0
+    seconds = 30.0
     memory = 512 << 20
 
     def prepare(self, folder: Path) -> None:

@@ -49,7 +49,7 @@ LINES = (
 class Corpora:
     name = "corpora"
     share = 0.06
-    seconds = 60.0
+    seconds = 30.0
     memory = 128 << 20
 
     def prepare(self, folder: Path) -> None:

@@ -116,7 +116,7 @@ def drawn(case: Case, names: list[str], junk: float = 0.1) -> dict[str, Any]:
 class Options:
     name = "options"
     share = 0.2
-    seconds = 60.0
+    seconds = 30.0
     memory = 512 << 20
 
     def prepare(self, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ from tests.fuzz.worker import Ended, keep, make, resident, serve
 
 PREPARATION = 600.0
 """seconds for a worker to get ready; compiling graphs is the longest"""
+PATIENCE = 5
+"""times as much as a case may compute it may take by the clock: the machine may be busy, or the case be waiting"""
 RUNAWAY = 2 << 30
 """bytes above a target's bound at which its process is ended at once, whatever the case is entitled to"""
 LOOK = 0.05
@@ -73,10 +76,10 @@ class Slot:
         self.process = context.Process(target=serve, args=(theirs, self.target, self.seed, self.folder), daemon=True)
         self.process.start()
         theirs.close()
-        self.ready, self.number, self.since, self.base = False, None, time.monotonic(), 0
+        self.ready, self.number, self.since, self.spent, self.base = False, None, time.monotonic(), 0.0, 0
 
     def give(self, number: int) -> None:
-        self.number, self.since = number, time.monotonic()
+        self.number, self.since, self.spent = number, time.monotonic(), self._processor_time()
         with suppress(OSError):  # it has ended; the next look says so
             self.pipe.send(number)
 
@@ -92,10 +95,8 @@ class Slot:
             self.ready, self.base = True, value
         elif not self.process.is_alive():
             return self._over("crash", self._how_it_ended())
-        waited = time.monotonic() - self.since
-        limit = self.made.seconds if self.ready else PREPARATION
-        if (self.number is not None or not self.ready) and waited > limit:
-            return self._over("hang", f"not done after {limit:g} s; it was at\n{self._dump()}")
+        if (self.number is not None or not self.ready) and (waited := self._hangs()):
+            return self._over("hang", f"{waited}; it was at\n{self._dump()}")
         if self.number is not None and (grown := self._resident() - self.base) > self.made.memory + RUNAWAY:
             return self._over("memory", f"grew by {grown >> 20} MiB, and was ended", grown)
         return None
@@ -119,6 +120,22 @@ class Slot:
         self.start()
         self.number = number
         return Ended(None, kind, what, peak)
+
+    def _hangs(self) -> str:
+        waited, limit = time.monotonic() - self.since, self.made.seconds
+        if not self.ready:
+            return f"not ready after {waited:.0f} s" if waited > PREPARATION else ""
+        if waited > limit and (spent := self._processor_time() - self.spent) > limit:
+            return f"computed for {spent:.1f} s, its limit is {limit:g} s"
+        return f"not done after {waited:.0f} s" if waited > PATIENCE * limit else ""
+
+    def _processor_time(self) -> float:
+        """Seconds, of all its threads."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0  # it has just ended
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _resident(self) -> int:
         try:

@@ -33,7 +33,12 @@ def leave(case: Case) -> str:
     os._exit(7)
 
 
-def hang(case: Case) -> str:
+def computes(case: Case) -> str:
+    while True:
+        pass
+
+
+def waits(case: Case) -> str:
     while True:
         time.sleep(0.01)
 
@@ -115,7 +120,8 @@ def refused(case: Case) -> str:
     raise AudioError("this is no audio")
 
 
-CASES = (moves, stays, refused, entitled, crash, leave, hang, foreign, exits, wrong, unknown, silent, memory, runaway,
+CASES = (moves, stays, refused, entitled, crash, leave, computes, waits, foreign, exits, wrong, unknown, silent,
+         memory, runaway,
          leftover,
          unfinished, unraisable, warns, stays)  # fmt: skip
 
@@ -123,7 +129,7 @@ CASES = (moves, stays, refused, entitled, crash, leave, hang, foreign, exits, wr
 class Toys:
     name = "toys"
     share = 1.0
-    seconds = 4.0
+    seconds = 0.8
     memory = BOUND * MIB
 
     def prepare(self, folder: Path) -> None:

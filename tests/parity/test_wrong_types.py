@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maxwhisper_impl import Whisper, get_writer, load_model
+from maxwhisper_impl import Whisper, cli, get_writer, load_model
 from maxwhisper_impl.commands import audio_files
 from maxwhisper_impl.compare import compare
 from maxwhisper_impl.corpus import read_corpus
@@ -186,3 +186,16 @@ def test_what_is_no_mel(name: str) -> None:
 def test_what_are_no_tokens(tokens: Any) -> None:
     with pytest.raises(OptionError, match="token ids must be"):
         Whisper(DIMS, NoWork()).logits(tokens, np.zeros((1, 1500, 512)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "flags", [("1e-9", "0"), ("0.2", "-1e300"), ("0.2", "-inf"), ("0.2", "nan")], ids=lambda flags: " from ".join(flags)
+)
+def test_more_temperatures_than_anyone_waits_for(
+    flags: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    increment, temperature = flags
+    arguments = ["transcribe", str(tmp_path), f"--temperature_increment_on_fallback={increment}"]
+    assert cli.main([*arguments, f"--temperature={temperature}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"in steps of {float(increment)}: at most 100 temperatures" in line
