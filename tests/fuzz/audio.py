@@ -73,10 +73,9 @@ class Audio:
         split = {
             "wav": damage.riff_chunks, "m4a": damage.boxes, "ogg": lambda d: damage.pages(d, b"OggS"),
             "mp3": lambda d: damage.pages(d, b"\xff\xf3"), "flac": lambda d: damage.pages(d, b"\xff\xf8"),
-            "aac": lambda d: damage.pages(d, b"\xff\xf1"), "ts": lambda d: [d[i : i + 188] for i in range(0, len(d),
-                                                                                                          188)],
+            "aac": lambda d: damage.pages(d, b"\xff\xf1"), "ts": lambda d: _pieces(d, 188),
         }  # fmt: skip
-        cut = split.get(name.split(".")[-1], lambda d: [d[i : i + 64] for i in range(0, len(d), 64)])
+        cut = split.get(name.split(".")[-1], lambda d: _pieces(d, 64))
         return self.read(case, damage.shuffled(case.random, cut(data)))
 
     def lying_header(self, case: Case) -> np.ndarray:
@@ -182,6 +181,10 @@ class Audio:
         demand(len(audio) <= limit, f"gave {len(audio)} samples of {len(data)} bytes")
         demand(np.abs(audio).max(initial=0) <= 1, "gave samples beyond full scale")
         return audio
+
+
+def _pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[i : i + size] for i in range(0, len(data), size)]
 
 
 class Pipe(io.RawIOBase):

@@ -120,10 +120,10 @@ def refused(case: Case) -> str:
     raise AudioError("this is no audio")
 
 
-CASES = (moves, stays, refused, entitled, crash, leave, computes, waits, foreign, exits, wrong, unknown, silent,
-         memory, runaway,
-         leftover,
-         unfinished, unraisable, warns, stays)  # fmt: skip
+CASES = (
+    moves, stays, refused, entitled, crash, leave, computes, waits, foreign, exits, wrong, unknown, silent, memory,
+    runaway, leftover, unfinished, unraisable, warns, stays,
+)  # fmt: skip
 
 
 class Toys:
