@@ -43,6 +43,7 @@ MEDIA = (
 """how the names of audio and video files end"""
 CHUNK = 1 << 16
 """bytes, at most, that are read at once from standard input: 2 s, all that a pipe holds"""
+MOST_TEMPERATURES = 100
 PICTURES = (".png", ".svg", ".pdf")
 
 
@@ -79,7 +80,7 @@ def audio_files(given: list[str]) -> tuple[list[str], list[str]]:
     """The files to transcribe, of a folder those that hold audio by their names; and what is wrong with the others."""
     files: list[str] = []
     failed: list[str] = []
-    for name in given:
+    for name in dict.fromkeys(given):
         if os.path.isdir(name):
             media = (path for path in Path(name).iterdir() if path.suffix.lower() in MEDIA and path.is_file())
             found = sorted(map(str, media))
@@ -111,6 +112,11 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
         raise OptionError(f"--temperature_increment_on_fallback {increment}: give a number above 0, or None")
     passed["temperature"] = options.temperature
     if increment is not None:
+        if not (1.0 - options.temperature) / increment <= MOST_TEMPERATURES:
+            raise OptionError(
+                f"--temperature {options.temperature} and up in steps of {increment}: at most {MOST_TEMPERATURES} "
+                "temperatures are tried; make --temperature_increment_on_fallback larger"
+            )
         passed["temperature"] = tuple(float(t) for t in np.arange(options.temperature, 1.0 + 1e-6, increment))
     return passed
 

@@ -12,10 +12,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from .audio import N_SAMPLES
+from .decoding.options import verify_count
 from .errors import OptionError
 from .scoring import agreement, word_errors
 from .systems import ORACLE, Pinned, SystemSpec, Transcript, label, parse_system
-from .threads import available_cpus
+from .threads import verify_threads
 from .worker import SystemFailed, Worker
 
 if TYPE_CHECKING:
@@ -103,10 +104,8 @@ def compare(
     say: Say = print,
 ) -> Comparison:
     """Run `systems` ("name" or "name:dtype") with every one of `models` on all samples; `say` gets a line per step."""
-    if rounds < 1:
-        raise OptionError(f"rounds={rounds}: at least one is needed")
-    if not 1 <= threads <= available_cpus():
-        raise OptionError(f"threads={threads}: give 1 to {available_cpus()}, the CPUs that this process may use")
+    verify_count("rounds", rounds, None)
+    verify_threads(threads)
     if not sum(len(sample.audio) for sample in samples):
         raise OptionError("there is no audio to compare on: every file is empty")
     parsed = [parse_system(name) for name in systems]

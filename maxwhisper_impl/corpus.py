@@ -110,8 +110,12 @@ def _all_clips(folder: Path, manifests: list[Path], transcripts: list[Path]) -> 
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
     # as bytes: str.splitlines also splits at U+2028 and others that JSON strings may hold
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         where = f"{path}:{number}"
         try:
             text = line.decode("utf-8-sig").strip()

@@ -291,14 +291,14 @@ class _Behind:
         self.inner.narrow(plan, np.hstack([np.tile(self.final, (len(sampled), 1)).astype(int), sampled]))
 
 
-def verify_live(options: TranscribeOptions, step: float, max_delay: float) -> None:
+def verify_live(options: TranscribeOptions, step: Any, max_delay: Any) -> None:
     """OptionError for what cannot be done with audio that is still to come."""
     plain = TranscribeOptions()
     for name in _NOT_LIVE:
         holder, default = (options, plain) if hasattr(options, name) else (options.decoding, plain.decoding)
         if getattr(holder, name) != getattr(default, name):
             raise OptionError(f"{name}={getattr(holder, name)!r} is not for live audio; transcribe the recording")
-    if not 0.1 <= step <= 10:
-        raise OptionError(f"step={step}: give 0.1 to 10 seconds")
-    if not step <= max_delay <= 20:
-        raise OptionError(f"max_delay={max_delay}: give seconds from step={step} to 20")
+    if not isinstance(step, (int, float)) or not 0.1 <= step <= 10:
+        raise OptionError(f"step={step!r:.100}: give 0.1 to 10 seconds")
+    if not isinstance(max_delay, (int, float)) or not step <= max_delay <= 20:
+        raise OptionError(f"max_delay={max_delay!r:.100}: give seconds from step={step} to 20")

@@ -17,11 +17,17 @@ REPEAT = 10.0
 
 
 def complain(message: object) -> None:
-    print(f"maxwhisper: error: {message}", file=sys.stderr)
+    print(f"maxwhisper: error: {one_line(message)}", file=sys.stderr)
 
 
 def warn(message: object) -> None:
-    print(f"maxwhisper: warning: {message}", file=sys.stderr)
+    print(f"maxwhisper: warning: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(message: object) -> str:
+    """Without line breaks, and with what does not print, which file names may hold, spelled out."""
+    text = " ".join(str(message).split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class StatusLine:

@@ -7,6 +7,7 @@ MAX makes one thread for each CPU that the process may run on; asking its sessio
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .errors import OptionError
 
@@ -33,11 +34,17 @@ def start_engine(count: int | None) -> None:
         )
 
 
+def verify_threads(count: Any) -> int:
+    """The CPUs that this process may use; OptionError unless `count` is a number of them."""
+    available = available_cpus()
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= available:
+        raise OptionError(f"threads={count!r:.100}: give 1 to {available}, the CPUs that this process may use")
+    return available
+
+
 def limit_threads(count: int) -> None:
     """Keep this process to `count` CPUs from now on; to be called before MAX starts. OptionError out of range."""
-    available = available_cpus()
-    if not 1 <= count <= available:
-        raise OptionError(f"threads={count}: give 1 to {available}, the CPUs that this process may use")
+    available = verify_threads(count)
     if count == available:
         return
     if not hasattr(os, "sched_setaffinity"):

@@ -9,7 +9,8 @@ from typing import Any
 
 from .audio import CHUNK_LENGTH, FRAMES_PER_SECOND
 from .decoding import DecodingOptions
-from .decoding.options import check_names, make_options, verify_count, verify_options
+from .decoding.options import MOST_ROWS, check_names, make_options, plain, verify_count, verify_options
+from .decoding.types import check_types
 from .dims import ModelDimensions
 from .errors import OptionError
 from .timing import APPENDED, PREPENDED
@@ -86,9 +87,11 @@ def make_transcribe_options(dims: ModelDimensions, **options: Any) -> Transcribe
     own = [f.name for f in fields(TranscribeOptions) if f.name != "decoding"]
     known = [*own, *(f.name for f in fields(DecodingOptions))]
     check_names(options, known, "option")
+    options = {name: plain(value) for name, value in options.items()}
     if options.get("prompt") is not None:
         raise OptionError("prompt is set from window to window by transcribe; give initial_prompt instead")
     decoding = make_options(**{name: value for name, value in options.items() if name not in own})
+    check_types(decoding)
     if not (decoding.suppress_tokens is None or isinstance(decoding.suppress_tokens, str)):
         decoding = replace(decoding, suppress_tokens=list(decoding.suppress_tokens))
     if options.get("batch_size") is not None:
@@ -113,6 +116,7 @@ _THRESHOLDS = (
 
 
 def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
+    check_types(o)
     if o.decoding.task == "lang_id":
         raise OptionError("task='lang_id' gives no transcript; use detect_language")
     if not o.temperatures:
@@ -138,9 +142,15 @@ def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
 
 
 def _verify_batch(o: TranscribeOptions) -> None:
-    verify_count("batch_size", o.batch_size, None)
+    verify_count("batch_size", o.batch_size, MOST_ROWS)
     if o.batch_size is None:
         return
+    rows = o.batch_size * max(o.decoding.beam_size or 1, o.decoding.best_of or 1)
+    if rows > MOST_ROWS:
+        raise OptionError(
+            f"batch_size={o.batch_size} with beam_size={o.decoding.beam_size} and best_of={o.decoding.best_of} makes "
+            f"{rows} rows, at most {MOST_ROWS} are decoded at a time; make one of them smaller"
+        )
     if o.hallucination_silence_threshold is not None:
         raise OptionError(
             f"hallucination_silence_threshold={o.hallucination_silence_threshold} looks back at the windows before, "

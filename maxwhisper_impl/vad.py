@@ -6,6 +6,7 @@ faster-whisper's options and results. The Silero model is the one that its packa
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -103,6 +104,7 @@ def _model_file() -> Path:
 
 @cache
 def _session() -> Any:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else importing it writes a session file and reports its use
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

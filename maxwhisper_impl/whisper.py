@@ -11,8 +11,10 @@ import numpy as np
 from .decoding import DecodingOptions, DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.options import make_options
 from .dims import ModelDimensions
+from .errors import DeviceError, OptionError
 from .live import LiveTranscription
 from .results import Result
+from .threads import verify_threads
 from .transcribe import Progress, Transcription, start_transcription, transcribe
 from .transcribe_options import make_transcribe_options
 
@@ -85,15 +87,37 @@ class Whisper:
 
     def logits(self, tokens: np.ndarray, features: np.ndarray) -> np.ndarray:
         """float32 [rows, count, n_vocab] for ids [rows, count] and features [rows, n_audio_ctx, n_audio_state]."""
-        tokens = np.asarray(tokens, dtype=np.int32)
+        tokens, features = _array(tokens, "token ids", "iu", 2), _array(features, "features", "fiu", 3)
         return self.runtime.start(features).step(tokens, at=range(tokens.shape[1]))
 
-    def _features(self, mel: np.ndarray) -> tuple[Any, bool]:
+    def _features(self, mel: Any) -> tuple[Any, bool]:
         """A batch of features, and whether one single window was given."""
-        single = mel.ndim == 2
-        batch = mel[None] if single else mel
+        array = _array(mel, "mel frames", "fiu", 2, 3)
+        single = array.ndim == 2
+        batch = array[None] if single else array
         encoded = batch.shape[-2:] == (self.dims.n_audio_ctx, self.dims.n_audio_state)
         return batch if encoded else self.runtime.encode(batch), single
+
+
+def _array(given: Any, what: str, kinds: str, *ndim: int) -> np.ndarray:
+    """Finite numbers of these kinds of dtype, in one of the numbers of dimensions; OptionError for anything else."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(f"{what} must be an array of numbers, not {type(given).__name__}: {error}") from error
+    if array.dtype.kind not in kinds or array.ndim not in ndim or not array.size:
+        wanted = "whole numbers" if kinds == "iu" else "numbers"
+        found = f"{array.dtype} {list(array.shape)}"
+        raise OptionError(f"{what} must be {wanted} in {' or '.join(map(str, ndim))} dimensions, not {found}")
+    if not np.isfinite(array).all():
+        raise OptionError(f"{what} hold {np.count_nonzero(~np.isfinite(array))} values that are NaN or infinite")
+    return array
+
+
+def _verify_strings(**given: Any) -> None:
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise DeviceError(f"{name}={value!r:.100}: give a string, as in device='cpu', dtype='float32'")
 
 
 def load_model(
@@ -112,6 +136,9 @@ def load_model(
     from .runtime import MaxRuntime
     from .weights import load_checkpoint
 
+    _verify_strings(device=device, dtype=dtype)
+    if num_threads is not None:
+        verify_threads(num_threads)
     checkpoint = load_checkpoint(name_or_path, download=download)
     runtime = MaxRuntime(checkpoint, device=device, dtype=dtype, num_threads=num_threads, progress=progress)
     return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype)

@@ -110,6 +110,9 @@ def write_result(result: Result, file: TextIO, output_format: str, **lines: Any)
     """`result` of a transcription into an open text file. `lines`: LINE_OPTIONS, which only subtitles heed."""
     if unknown := [name for name in lines if name not in LINE_OPTIONS]:
         raise OptionError(f"unknown option {unknown[0]!r} of a writer; there are {', '.join(LINE_OPTIONS)}")
+    for name, value in lines.items():
+        if value is not None and not isinstance(value, int):
+            raise OptionError(f"{name}={value!r:.100}: give a whole number, or None for no limit")
     if output_format in _SUBTITLES:
         _SUBTITLES[output_format](result, file, **lines)
     elif output_format in _PLAIN:
@@ -118,15 +121,15 @@ def write_result(result: Result, file: TextIO, output_format: str, **lines: Any)
         raise OptionError(f"unknown output format {output_format!r}; there are {', '.join(FORMATS)} and all")
 
 
-def get_writer(output_format: str, output_dir: str | Path) -> Callable[..., None]:
+def get_writer(output_format: Any, output_dir: str | Path) -> Callable[..., None]:
     """A function (result, audio_path, **LINE_OPTIONS) that writes `output_dir/<stem of audio_path>.<format>`.
 
     "all" writes every format; OptionError for one that is unknown. A file is written whole or not at all; for those
     that cannot be, MaxWhisperError is raised when the others are there.
     """
-    chosen = FORMATS if output_format == "all" else (output_format,)
-    if output_format not in (*FORMATS, "all"):
+    if not isinstance(output_format, str) or output_format not in (*FORMATS, "all"):
         raise OptionError(f"unknown output format {output_format!r}; there are {', '.join(FORMATS)} and all")
+    chosen = FORMATS if output_format == "all" else (output_format,)
 
     def write(result: Result, audio_path: str | Path, **lines: Any) -> None:
         stem = Path(audio_path).name.removesuffix(Path(audio_path).suffix)

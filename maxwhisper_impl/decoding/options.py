@@ -8,12 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
 from .. import tokenizer
 from ..dims import ModelDimensions
 from ..errors import OptionError
 from ..tokenizer import LANGUAGES
+from .types import check_types
 
 TASKS = ("transcribe", "translate", "lang_id")
+MOST_ROWS = 256
+"""sequences decoded side by side: each has a cache and logits of its own, 6 MB with tiny, 150 MB with large"""
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,19 @@ class DecodingResult:
 def make_options(options: DecodingOptions | None = None, **changes: Any) -> DecodingOptions:
     """`options` with `changes`; OptionError for a name that is not an option."""
     check_names(changes, [f.name for f in fields(DecodingOptions)], "decoding option")
-    return replace(options or DecodingOptions(), **changes)
+    return replace(options or DecodingOptions(), **{name: plain(value) for name, value in changes.items()})
+
+
+def plain(value: Any) -> Any:
+    """Python's own numbers and lists for NumPy's."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
     """OptionError when `given` holds a name that is not in `known`."""
     for name in given:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"
             raise OptionError(f"unknown {what} {name!r}{hint}")
 
@@ -102,10 +112,11 @@ def check_names(given: Iterable[str], known: Sequence[str], what: str) -> None:
 def verify_options(options: DecodingOptions, dims: ModelDimensions) -> DecodingOptions:
     """The same options, or one OptionError that names what is out of range or contradicts another option."""
     o = options
+    check_types(o)
     _verify_language(o, dims)
     if not _is_number(o.temperature) or not 0 <= o.temperature < math.inf:
         raise OptionError(f"temperature={o.temperature!r}: give a number from 0 up")
-    for name, most in (("sample_len", dims.n_text_ctx), ("best_of", None), ("beam_size", None)):
+    for name, most in (("sample_len", dims.n_text_ctx), ("best_of", MOST_ROWS), ("beam_size", MOST_ROWS)):
         verify_count(name, getattr(o, name), most)
     if o.beam_size is not None and o.best_of is not None:
         raise OptionError(f"beam_size={o.beam_size} and best_of={o.best_of} cannot be given together; choose one")

@@ -86,9 +86,11 @@ def find_checkpoint(name: str | Path, *, download: bool = True) -> Path:
 
     In this order: the path, openai-whisper's cache, the hub's cache, an installed data package, openai-whisper's
     download (which imports torch). CheckpointError says what to fetch and where to put it, or which names there are."""
+    if not isinstance(name, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CheckpointError(f"a checkpoint is given by its name or path, not by {name!r:.100}")
     path, text = Path(name), str(name)
     # A name of openai's is not taken for a folder that happens to be called so and holds no checkpoint.
-    if path.exists() and (text not in SIZES or format_of(path)):
+    if os.path.exists(path) and (text not in SIZES or format_of(path)):
         return path
     if text not in SIZES:
         names = ", ".join(SIZES)

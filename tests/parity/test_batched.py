@@ -273,7 +273,7 @@ def test_verbose_and_progress_bar(transcribe: Any, recording: np.ndarray, capsys
         ({"vad_parameters": {}}, "vad_parameters need vad_filter=True"),
         ({"multilingual": True, "language": "de"}, "language='de' is for all windows"),
         ({"language_detection_segments": 0}, "language_detection_segments=0"),
-        ({"language_detection_segments": None}, "language_detection_segments=0: give a whole number from 1"),
+        ({"language_detection_segments": None}, "language_detection_segments=None: give a whole number"),
         ({"language_detection_threshold": "high"}, "language_detection_threshold='high'"),
         ({"batch": 4}, "did you mean 'batch_size'"),
     ],

@@ -1,0 +1,48 @@
+"""What every transcription has to be, whatever was asked."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+from tests.fuzz.case import demand
+
+KEYS = {
+    "id",
+    "seek",
+    "start",
+    "end",
+    "text",
+    "tokens",
+    "temperature",
+    "avg_logprob",
+    "compression_ratio",
+    "no_speech_prob",
+}
+
+
+def check_result(result: Any, seconds: float, *, words: bool = False) -> None:
+    """openai-whisper's dictionary of a recording of so many seconds: times in order and within it, finite figures."""
+    demand(isinstance(result, dict) and set(result) == {"text", "segments", "language"}, f"gave {result!r:.200}")
+    demand(isinstance(result["text"], str) and isinstance(result["language"], str), "text or language is no string")
+    segments = result["segments"]
+    demand([segment["id"] for segment in segments] == list(range(len(segments))), "segments are not numbered")
+    for segment in segments:
+        demand(set(segment) >= KEYS, f"a segment lacks {KEYS - set(segment)}")
+        # the last timestamp may lie in the padding of the last window, as in openai-whisper
+        demand(0 <= segment["start"] <= segment["end"] <= seconds + 30.1, f"{segment['start']} to {segment['end']}")
+        figures = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+        demand(all(math.isfinite(segment[name]) for name in figures), f"figures: {[segment[name] for name in figures]}")
+        demand(all(type(token) is int for token in segment["tokens"]), "tokens are not numbers")
+        demand(not words or "words" in segment, "a segment lacks its words")
+        for word in segment.get("words", []):
+            demand(0 <= word["start"] <= word["end"] <= seconds + 30.1, f"a word from {word['start']} to {word['end']}")
+            demand(0 <= word["probability"] <= 1, f"a probability of {word['probability']}")
+    ordered = all(a["seek"] <= b["seek"] for a, b in pairwise(segments))
+    demand(ordered or segments, "windows are not in order")
+    said = "".join(segment["text"] for segment in segments)
+    demand(
+        said.split() == result["text"].split() or "\ufffd" in result["text"],
+        f"{said!r:.99}, not {result['text']!r:.99}",
+    )
