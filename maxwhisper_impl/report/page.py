@@ -16,9 +16,9 @@ from .kinds import Benchmarks, Comparison, Fuzz, Roofline, Run, Soak, Suite, Tee
 from .layers import layer_map, other_margins
 from .read import Source, of_kind
 from .sound import sounds
-from .speed import history, model_name, race_bars, row_name, speed_bars
+from .speed import history, model_name, race_bars, row_name, speed_bars, system_name
+from .transcripts import side_by_side
 from .verdict import growth, headline, statements
-from .words import side_by_side
 
 LARGEST = 5_000_000
 """bytes of a page"""
@@ -61,6 +61,7 @@ def make_page(sources: Sequence[Source], say: Callable[[str], object] = print) -
         sources=sources,
         statements=said,
         headline=headline(said),
+        about=about(sources),
         sections={section: files for section, files in shown.items() if files},
         missing=[section for section, files in shown.items() if not files],
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
@@ -71,6 +72,16 @@ def make_page(sources: Sequence[Source], say: Callable[[str], object] = print) -
             f"the page would have {size / 1e6:.1f} MB, {LARGEST / 1e6:.0f} MB is the most: give fewer run files"
         )
     return page
+
+
+def about(sources: Sequence[Source]) -> dict[str, list[str]]:
+    """Machines, versions and commits of all run files, each once."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        for what, values in source.about.items():
+            known = found.setdefault(what, [])
+            known += [value for value in values if value not in known]
+    return {what: values for what, values in found.items() if values}
 
 
 def shown_in(section: Section, sources: Sequence[Source]) -> list[Source]:
@@ -88,7 +99,8 @@ def environment() -> Environment:
 
 
 def side_by_side_of(run: Comparison) -> Any:
-    return side_by_side(run, row_name)
+    one_model = len({row.model for row in run.rows}) == 1
+    return side_by_side(run, system_name if one_model else row_name)
 
 
 def stages_of_faults(run: Teeth) -> dict[str, list[Any]]:

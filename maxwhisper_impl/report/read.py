@@ -45,6 +45,16 @@ class Source:
         return known[:16].replace("T", " ") + " UTC" if known else ""
 
     @property
+    def about(self) -> dict[str, list[str]]:
+        """What it was measured on, under "machine", "versions" and "commit"; empty lists where nobody noted it."""
+        machine = self.machine
+        parts = [machine.processor, f"{machine.cores} cores" if machine.cores else "", machine.platform]
+        versions = [f"{name} {version}" for name, version in self.run.versions.items() if version]
+        named = ", ".join(part for part in parts if part)
+        about = {"machine": [named], "versions": versions, "commit": [self.commit]}
+        return {what: [value for value in values if value] for what, values in about.items()}
+
+    @property
     def machine(self) -> Machine:
         if self.run.machine is None and isinstance(self.run, Benchmarks):
             info = self.run.machine_info

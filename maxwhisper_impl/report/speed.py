@@ -45,7 +45,11 @@ def model_name(model: str) -> str:
 
 
 def row_name(row: Row) -> str:
-    return f"{model_name(row.model)} · {row.system}" + ("" if row.dtype == "float32" else f":{row.dtype}")
+    return f"{model_name(row.model)} · {system_name(row)}"
+
+
+def system_name(row: Row) -> str:
+    return row.system + ("" if row.dtype == "float32" else f":{row.dtype}")
 
 
 def speed_bars(comparison: Comparison) -> list[Bar]:
@@ -110,8 +114,8 @@ class Series:
 
     @property
     def change(self) -> float | None:
-        """of the last figure against the median of those before it; None of a first one"""
-        before = [point.value for point in self.points[:-1]]
+        """of the last figure against the median of the valid ones before it; None where there are none"""
+        before = [point.value for point in self.points[:-1] if point.valid]
         return self.points[-1].value / median(before) - 1 if before else None
 
 

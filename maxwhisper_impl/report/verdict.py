@@ -8,6 +8,7 @@ from typing import Literal
 
 from . import figures
 from .kinds import Comparison, Fuzz, Roofline, Row, Soak, Suite, Teeth
+from .layers import layer_map
 from .read import Source, of_kind
 from .speed import OURS, model_name
 
@@ -65,10 +66,21 @@ def suite_statement(source: Source, run: Suite) -> Statement:
     elif run.exit_status:
         text = f"The suite ended with pytest's exit status {run.exit_status}."
     else:
-        text = f"{figures.things(passed, 'test')} passed{on} and none failed: {figures.listed(counted) or 'no counts'}."
+        skipped = f", {run.outcomes['skipped']:,} skipped" if run.outcomes.get("skipped") else ""
+        text = f"{figures.things(passed, 'test')} passed{on}, none failed{skipped}"
+        text += (f": {figures.listed(counted)}." if counted else ".") + _nearest_layer(run)
     good = bool(passed) and not red and not run.exit_status
     details = tuple(f"{test.test}: {test.message.partition(chr(10))[0][:300]}" for test in run.failures)
     return Statement("passed" if good else "failed", text, source, "limits", details)
+
+
+def _nearest_layer(run: Suite) -> str:
+    found = layer_map(run)
+    if found is None:
+        return ""
+    nearest = max(found.margins, key=lambda margin: margin.share)
+    where = f"{nearest.name}, {nearest.checkpoint}"
+    return f" No layer's error uses more than {figures.share(nearest.share)} % of its limit ({where})."
 
 
 def comparison_statements(source: Source, run: Comparison) -> Iterator[Statement]:
@@ -139,7 +151,7 @@ def soak_statement(source: Source, run: Soak) -> Statement:
 def roofline_statement(source: Source, run: Roofline) -> Statement:
     best, worst = (pick(run.stages, key=lambda stage: stage.share) for pick in (max, min))
     text = (
-        f"Of what this machine can do the stages reach {figures.share(worst.share)} % ({worst.model} {worst.stage}) "
-        f"to {figures.share(best.share)} % ({best.model} {best.stage})."
+        f"The stages reach {figures.share(worst.share)} % ({worst.model} {worst.stage}) to "
+        f"{figures.share(best.share)} % ({best.model} {best.stage}) of what the machine can do."
     )
     return Statement("measured", text, source, "roofline")

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-MACHINE = {"platform": "Linux-6.1", "processor": "A Processor", "cores": 2, "memory": 8 << 30, "fingerprint": "0123456789ab"}
+MACHINE = {
+    "platform": "Linux-6.1", "processor": "A Processor", "cores": 2, "memory": 8 << 30, "fingerprint": "0123456789ab",
+}  # fmt: skip
 ABOUT = {
     "made": "2026-11-24T10:28:59+00:00",
     "commit": "5fcff5a7c1430eb8249d1c479de3de2e5e6ea7b6",
@@ -73,7 +75,8 @@ def row(system: str, seconds: float, text: str, dtype: str = "float32", **more: 
         "system": system, "model": "tiny.en", "device": "cpu", "dtype": dtype, "seconds": seconds, "rtf": seconds / 60,
         "speedup": 20 / seconds, "wer": 0.0614, "agreement": 1.0, "text": text,
         "round_seconds": [seconds, seconds * 1.1, seconds * 0.9], "load_seconds": 0.8, "warm_up_seconds": 0.5,
-        "peak_memory": 500 << 20, "transcripts": {"talk.flac": {"text": f" {text}", "tokens": [], "segments": segments}},
+        "peak_memory": 500 << 20,
+        "transcripts": {"talk.flac": {"text": f" {text}", "tokens": [], "segments": segments}},
         **more,
     }  # fmt: skip
 
