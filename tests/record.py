@@ -29,7 +29,7 @@ class Family:
     def line(self) -> str:
         """One line that says no more than what passed."""
         red, tests = (sum(self.outcomes[how] for how in hows) for hows in (BAD, ENDED))
-        ended = f"{red:,} OF {counted(tests, 'tests')} FAILED, the others:" if red else counted(tests, "tests")
+        ended = f"{red:,} OF {counted(tests, 'tests')} FAILED" if red else counted(tests, "tests")
         skipped = f"{self.outcomes['skipped']:,} skipped" if self.outcomes["skipped"] else ""
         counts = [counted(n, what) for what, n in self.counts.items() if n]
         worst = f"worst margin {self.worst}" if self.worst else ""

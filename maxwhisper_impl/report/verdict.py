@@ -115,7 +115,8 @@ def teeth_statement(source: Source, run: Teeth) -> Statement:
     total = figures.things(len(run.faults), "seeded fault")
     if not alive and not far:
         return Statement("passed", f"The suite caught {total}, each where it was put.", source, "teeth")
-    parts = ([f"{len(alive)} survived"] if alive else []) + ([f"{len(far)} were caught elsewhere"] if far else [])
+    were = "was" if len(far) == 1 else "were"
+    parts = ([f"{len(alive)} survived"] if alive else []) + ([f"{len(far)} {were} caught elsewhere"] if far else [])
     details = tuple(
         [f"{fault.name} ({fault.stage}) survived" for fault in alive]
         + [f"{fault.name} ({fault.stage}) was caught by {fault.first_red}" for fault in far]
