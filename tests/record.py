@@ -58,7 +58,8 @@ class Margin:
         return self.value / self.limit if self.limit > 0 else 0.0
 
     def __str__(self) -> str:
-        return f"{self.share:.0%} of the limit: {self.name} {self.metric} = {self.value:.3g}, limit {self.limit:.3g}"
+        share = f"{self.share:.0%}" if isfinite(self.share) else "∞"
+        return f"{share} of the limit: {self.name} {self.metric} = {self.value:.3g}, limit {self.limit:.3g}"
 
 
 def counted(n: int, what: str) -> str:
