@@ -40,7 +40,7 @@ def seconds(value: float) -> str:
 
 
 def minutes(value: float) -> str:
-    return f"{value:g} minute" + ("" if value == 1 else "s")
+    return f"{round(value, 1):g} minute" + ("" if round(value, 1) == 1 else "s")
 
 
 def clock(value: float) -> str:

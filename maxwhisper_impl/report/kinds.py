@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 Count = Annotated[int, Meta(ge=0)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -185,8 +185,14 @@ class Fuzz(Run, kw_only=True):
 class Soak(Run, kw_only=True):
     minutes: Amount
     rounds: Count
-    memory: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]
+    memory: Annotated[list[Positive], Meta(min_length=1)]
     same_text: bool
+    growth: float | UnsetType | None = UNSET
+    """of the last rounds over those behind the warm-up, a fraction; None: there were too few"""
+
+    @property
+    def grown(self) -> float | None:
+        return self.memory[-1] / self.memory[0] - 1 if self.growth is UNSET else self.growth
 
 
 class Ceilings(Struct):

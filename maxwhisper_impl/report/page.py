@@ -18,7 +18,7 @@ from .read import Source, of_kind
 from .sound import sounds
 from .speed import history, model_name, race_bars, row_name, speed_bars, system_name
 from .transcripts import side_by_side
-from .verdict import growth, headline, statements
+from .verdict import headline, statements
 
 LARGEST = 5_000_000
 """bytes of a page"""
@@ -42,7 +42,7 @@ SECTIONS = (
     Section("wer", "Word error rates", (Suite,), "pytest -m quality --run-json suite.json", lambda run: bool(run.wer)),
     Section("limits", "Errors against their limits", (Suite,), "pytest -m parity --run-json suite.json",
             lambda run: bool(run.margins)),
-    Section("roofline", "Roofline", (Roofline,), "make roofline"),
+    Section("roofline", "Roofline", (Roofline,), "make roofline ARGS='--json build/roofline.json'"),
     Section("teeth", "Teeth", (Teeth,), "make teeth"),
     Section("fuzz", "Fuzzing and soak", (Fuzz, Soak), "make fuzz, make soak"),
     Section("history", "History", (Benchmarks,), "pytest -m perf --benchmark-json run.json"),
@@ -125,11 +125,18 @@ def outcome_names(run: Fuzz) -> list[str]:
     return list(dict.fromkeys(name for target in run.targets for name in target.outcomes))
 
 
+def lines_of(failure: Any) -> str:
+    """Of a fuzzer's failure, whatever it is: a line for each thing that is known of it."""
+    if not isinstance(failure, dict):
+        return str(failure)
+    return "\n".join(f"{name}: {value}" for name, value in cast("dict[str, Any]", failure).items())
+
+
 def history_of(files: Sequence[Source]) -> list[Any]:
     return history(of_kind(files, Benchmarks))
 
 
 VIEWS = (
     layer_map, other_margins, history_of, outcome_names, race_bars, speed_bars, side_by_side_of,
-    stages_of_faults, wer_table, model_name, growth,
+    stages_of_faults, wer_table, model_name, lines_of,
 )  # fmt: skip

@@ -134,17 +134,15 @@ def fuzz_statement(source: Source, run: Fuzz) -> Statement:
     return Statement("passed", text, source, "fuzz")
 
 
-def growth(run: Soak) -> float:
-    """How far the memory strays from that of the first round, as a fraction of it."""
-    return max((abs(used / run.memory[0] - 1) for used in run.memory), default=0.0)
-
-
 def soak_statement(source: Source, run: Soak) -> Statement:
-    grown, good = growth(run), run.same_text and growth(run) <= FLAT and run.rounds > 1
+    good = run.same_text and run.grown is not None and run.grown <= FLAT
+    if run.grown is None:
+        memory = "too few to compare memory"
+    else:
+        memory = f"memory grew by {figures.percent(run.grown)}, {figures.percent(FLAT)} is the most"
     text = (
-        f"{figures.minutes(run.minutes)} of one process, {figures.things(run.rounds, 'round')}: the memory strayed by "
-        f"{figures.percent(grown)} (at most {figures.percent(FLAT)}), "
-        f"the text was {'the same in the first round and the last' if run.same_text else 'NOT the same'}."
+        f"{figures.minutes(run.minutes)} of one process, {figures.things(run.rounds, 'round')}: {memory}; "
+        f"the text was {'the same in all of them' if run.same_text else 'NOT always the same'}."
     )
     return Statement("passed" if good else "failed", text, source, "fuzz")
 

@@ -121,7 +121,8 @@ FUZZ: dict[str, Any] = {
     ],
 }  # fmt: skip
 SOAK: dict[str, Any] = {
-    "kind": "soak", **ABOUT, "minutes": 60, "rounds": 4, "memory": [500e6, 501e6, 502e6, 501e6], "same_text": True,
+    "kind": "soak", **ABOUT, "minutes": 60, "rounds": 4, "memory": [400e6, 501e6, 502e6, 503e6], "growth": 0.004,
+    "same_text": True,
 }  # fmt: skip
 ROOFLINE: dict[str, Any] = {
     "kind": "roofline",
