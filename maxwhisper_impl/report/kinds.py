@@ -270,5 +270,9 @@ class Benchmarks(Run, kw_only=True):
 
     benchmarks: list[Benchmark]
     datetime: str
+    gate: str | None = None
+    """of a run that was put into the history: passed, regressed or no verdict, beside the runs before it"""
+    accepted: str | None = None
+    """why a slower run is the new measure"""
     machine_info: MachineInfo = field(default_factory=MachineInfo)
     commit_info: CommitInfo = field(default_factory=CommitInfo)

@@ -125,7 +125,7 @@ def history(runs: Sequence[tuple[Source, Benchmarks]]) -> list[Series]:
     for source, run in sorted(runs, key=lambda pair: pair[0].made, reverse=True):
         for benchmark in run.benchmarks:
             is_ratio = benchmark.extra_info.ratio is not None
-            where = (_name(benchmark), _machine(source), is_ratio)
+            where = (_name(benchmark), machine_name(source), is_ratio)
             found.setdefault(where, []).insert(0, _point(source, benchmark))
     return [_series(*where, points) for where, points in found.items()]
 
@@ -137,7 +137,7 @@ def _name(benchmark: Benchmark) -> str:
     return f"{named} / {told.peer}" if told.peer else named
 
 
-def _machine(source: Source) -> str:
+def machine_name(source: Source) -> str:
     known = source.machine
     cores = "" if known.cores is None else f", {figures.things(known.cores, 'core')}"
     fingerprint = f" [{known.fingerprint}]" if known.fingerprint else ""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import figures
-from .kinds import Comparison, Fuzz, Roofline, Row, Soak, Suite, Teeth
+from .kinds import Benchmarks, Comparison, Fuzz, Roofline, Row, Soak, Suite, Teeth
 from .layers import layer_map
 from .read import Source, of_kind
-from .speed import OURS, model_name
+from .speed import OURS, machine_name, model_name
 
 FLAT = 0.02
 """by which a soak's memory may grow"""
@@ -37,6 +37,7 @@ def statements(sources: Sequence[Source]) -> list[Statement]:
         *(fuzz_statement(*pair) for pair in of_kind(sources, Fuzz)),
         *(soak_statement(*pair) for pair in of_kind(sources, Soak)),
         *(roofline_statement(*pair) for pair in of_kind(sources, Roofline)),
+        *history_statements(of_kind(sources, Benchmarks)),
     ]
     return sorted(said, key=lambda statement: statement.state != "failed")
 
@@ -154,3 +155,19 @@ def roofline_statement(source: Source, run: Roofline) -> Statement:
         f"{figures.share(best.share)} % ({best.model} {best.stage}) of what the machine can do."
     )
     return Statement("measured", text, source, "roofline")
+
+
+def history_statements(runs: Sequence[tuple[Source, Benchmarks]]) -> Iterator[Statement]:
+    """What the gate said of the newest run of each kind of machine; nothing where it was not asked."""
+    newest = {machine_name(source): (source, run) for source, run in sorted(runs, key=lambda pair: pair[0].made)}
+    for machine, (source, run) in newest.items():
+        of = f"The newest benchmarks of {machine}, {source.made},"
+        if run.gate == "passed":
+            yield Statement("passed", f"{of} are no slower than those before.", source, "history")
+        elif run.gate == "regressed" and run.accepted:
+            text = f"{of} are slower than those before, which was accepted: {run.accepted}."
+            yield Statement("measured", text, source, "history")
+        elif run.gate == "regressed":
+            yield Statement("failed", f"{of} are slower than those before.", source, "history")
+        elif run.gate is not None:
+            yield Statement("measured", f"{of} say nothing beside those before: {run.gate}.", source, "history")

@@ -18,6 +18,8 @@ def said(folder: Path, **files: dict[str, Any]) -> list[Statement]:
 
 
 SUITE = {"suite": runs.SUITE}
+BENCHMARKS = runs.benchmarks(1, 2.0)
+NEWEST = "The newest benchmarks of A Processor, 2 cores, 2026-11-01 10:28 UTC,"
 RED = [{"test": "tests/parity/test_mel.py::test_mel[tiny.en]", "message": "mel: max_abs 1 > 0.0001\nmore"}]
 CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "suite": (SUITE, "passed", "1,234 tests passed on tiny.en, none failed, 7 skipped: 23 encoder layer outputs, "
@@ -57,6 +59,11 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "one round": ({"s": changed(runs.SOAK, memory=[5e8], rounds=1, growth=None)}, "failed",
                   "60 minutes of one process, 1 round: too few to compare memory"),
     "roofline": ({"r": runs.ROOFLINE}, "measured", "The stages reach 60 % (tiny.en decoder step) to 80 %"),
+    "benchmarks": ({"b": changed(BENCHMARKS, gate="passed")}, "passed", f"{NEWEST} are no slower than those before."),
+    "slower benchmarks": ({"b": changed(BENCHMARKS, gate="regressed")}, "failed", f"{NEWEST} are slower than those"),
+    "accepted ones": ({"b": changed(BENCHMARKS, gate="regressed", accepted="a new kernel")}, "measured",
+                      f"{NEWEST} are slower than those before, which was accepted: a new kernel."),
+    "first benchmarks": ({"b": changed(BENCHMARKS, gate="no verdict")}, "measured", f"{NEWEST} say nothing beside those"),
 }  # fmt: skip
 
 
@@ -73,6 +80,13 @@ def test_what_failed_is_named_first_with_its_lines(tmp_path: Path) -> None:
     assert [statement.state for statement in got] == ["failed", "passed", "passed"]
     assert got[0].details == ("tests/parity/test_mel.py::test_mel[tiny.en]: mel: max_abs 1 > 0.0001",)
     assert headline(got) == ("failed", "1 of 3 verdicts failed.")
+
+
+def test_the_newest_benchmarks_count_and_only_if_they_were_judged(tmp_path: Path) -> None:
+    judged = {name: changed(runs.benchmarks(day, 2.0), gate=gate) for name, day, gate in
+              (("a", 3, "passed"), ("b", 1, "regressed"), ("c", 2, "regressed"))}  # fmt: skip
+    assert [(s.state, s.source.name) for s in said(tmp_path, **judged)] == [("passed", "a.json")]
+    assert said(tmp_path, a=runs.benchmarks(1, 2.0)) == []
 
 
 def test_headlines(tmp_path: Path) -> None:
