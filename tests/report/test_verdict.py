@@ -63,7 +63,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
     "slower benchmarks": ({"b": changed(BENCHMARKS, gate="regressed")}, "failed", f"{NEWEST} are slower than those"),
     "accepted ones": ({"b": changed(BENCHMARKS, gate="regressed", accepted="a new kernel")}, "measured",
                       f"{NEWEST} are slower than those before, which was accepted: a new kernel."),
-    "first benchmarks": ({"b": changed(BENCHMARKS, gate="no verdict")}, "measured", f"{NEWEST} say nothing beside those"),
+    "first benchmarks": ({"b": changed(BENCHMARKS, gate="no verdict")}, "measured", f"{NEWEST} say nothing"),
 }  # fmt: skip
 
 
