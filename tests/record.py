@@ -74,6 +74,7 @@ class Run:
     """the worst of each checkpoint, key, metric and row"""
     wer: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     ratios: list[dict[str, Any]] = field(default_factory=list)
+    """speed ratios with their intervals and validity"""
     excuses: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     red: list[dict[str, str]] = field(default_factory=list)
@@ -121,11 +122,6 @@ def word_errors(group: str, system: str, checkpoint: str, dtype: str, errors: in
     row = {"group": group, "system": system, "checkpoint": checkpoint, "dtype": dtype, "words": words,
            "errors": errors, "wer": errors / words}  # fmt: skip
     run.wer[group, system, checkpoint, dtype] = row
-
-
-def ratio(**row: Any) -> None:
-    """A speed ratio with its interval and validity."""
-    run.ratios.append(row)
 
 
 def excuse(text: str) -> None:

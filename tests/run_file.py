@@ -23,6 +23,7 @@ run = record.run
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"numpy", "pytest", "pytest-benchmark"}
+RACE = ("peer", "peer_seconds", "low", "high", "validity", "valid")
 MESSAGE = 2000
 """characters of what a failed test said that are kept"""
 
@@ -51,6 +52,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         run.end(family_of(Path(report.nodeid.partition("::")[0])), outcome)
     if report.failed:
         run.red.append({"test": report.nodeid, "message": _message(report)})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Keeps the ratio of a race whatever its verdict: `race` tells pytest-benchmark of it."""
+    benchmark = getattr(item, "funcargs", {}).get("benchmark")
+    if call.when == "call" and benchmark is not None and "ratio" in benchmark.extra_info:
+        told = benchmark.extra_info
+        case = " ".join(str(told[name]) for name in ("case", "checkpoint") if name in told) or item.name
+        row = {"case": case, "seconds": benchmark.stats.stats.median, "median": told["ratio"]}
+        run.ratios.append(row | {name: told[name] for name in RACE})
+    return (yield)
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:

@@ -51,9 +51,22 @@ def test_times():
         compare.assert_time(f"word {word}", 1.0, 1.01 if word == 3 else 1.0)
     record.word_errors("speech", "ours", "tiny.en", "float32", 3, 40)
     record.word_errors("speech", "ours", "tiny.en", "float32", 3, 40)
-    record.ratio(case="encode", peer="x", seconds=1.0, peer_seconds=2.0, median=2.0, low=1.9, high=2.1, valid=True)
     record.excuse("a near-tie")
     record.note("a note")
+
+RACE = dict(peer="x", peer_seconds=2.0, ratio=2.0, low=1.9, high=2.1, validity=1.01, valid=True)
+
+def test_race_that_is_lost(benchmark):
+    benchmark.pedantic(lambda: None, rounds=4)
+    benchmark.extra_info.update(RACE, case="encode", checkpoint="base")
+    assert False
+
+def test_race_of_older_adapters(benchmark):
+    benchmark.pedantic(lambda: None, rounds=4)
+    benchmark.extra_info.update(RACE)
+
+def test_no_race(benchmark):
+    benchmark.pedantic(lambda: None, rounds=4)
 
 @pytest.fixture
 def broken():
@@ -94,12 +107,12 @@ def written(done: subprocess.CompletedProcess[str], folder: Path) -> dict[str, A
 
 
 def test_outcomes_by_family(written: dict[str, Any]) -> None:
-    assert written["outcomes"] == {"passed": 6, "failed": 2, "error": 1, "skipped": 1, "xfailed": 1}
+    assert written["outcomes"] == {"passed": 8, "failed": 3, "error": 1, "skipped": 1, "xfailed": 1}
     assert written["families"]["suite"] == {"outcomes": {"passed": 1}, "counts": {}, "worst": None}
     assert written["families"]["parity"]["counts"] == {"encoder layer outputs": 4}, "a test that failed proves nothing"
     assert written["exit_status"] == 1
     red = [failure["test"].rpartition("::")[2] for failure in written["failures"]]
-    assert red == ["test_broken[base]", "test_infinite", "test_error"]
+    assert red == ["test_broken[base]", "test_infinite", "test_race_that_is_lost", "test_error"]
     assert "encoder.conv2: rel_l2 1 > 3.28e-06" in written["failures"][0]["message"]
 
 
@@ -116,9 +129,11 @@ def test_margins_are_the_worst_of_each_row_and_broken_ones_stay(written: dict[st
 
 
 def test_the_rest_is_there_once(written: dict[str, Any]) -> None:
-    (wer,), (ratio,) = written["wer"], written["ratios"]
+    (wer,) = written["wer"]
     assert (wer["errors"], wer["words"], wer["wer"]) == (3, 40, 0.075)
-    assert ratio["median"] == 2.0
+    assert [race["case"] for race in written["ratios"]] == ["encode base", "test_race_of_older_adapters"]
+    assert {(race["median"], race["low"], race["validity"]) for race in written["ratios"]} == {(2.0, 1.9, 1.01)}
+    assert all(0 < race["seconds"] < 1 for race in written["ratios"])
     assert (written["excuses"], written["notes"]) == (["a near-tie"], ["a note"])
     assert written["kind"] == "suite"
     assert written["machine"]["cores"] == os.cpu_count()
@@ -133,11 +148,11 @@ def test_the_report_reads_it(written: dict[str, Any], folder: Path) -> None:
 
 
 def test_the_last_lines(done: subprocess.CompletedProcess[str]) -> None:
-    assert "what was compared, beside 3 failures" in done.stdout
+    assert "what was compared, beside 4 failures" in done.stdout
     assert "what was proven" not in done.stdout
     lines = done.stdout.splitlines()
     (parity,) = [line for line in lines if line.startswith("parity: ")]
-    assert parity.startswith("parity: 3 OF 9 tests FAILED · 1 skipped · 4 encoder layer outputs · worst margin ∞ of")
+    assert parity.startswith("parity: 4 OF 12 tests FAILED · 1 skipped · 4 encoder layer outputs · worst margin ∞ of")
     assert "suite: 1 test" in lines
     assert "excused: 1 near-tie" in done.stdout
     assert "run file: run.json" in lines

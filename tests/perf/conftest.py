@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,14 +58,6 @@ def race(benchmark: BenchmarkFixture, peer: Peer) -> Callable[..., Ratio]:
             low=got.low,
             high=got.high,
             validity=got.validity,
-            valid=got.valid,
-        )
-        record.ratio(
-            case=name,
-            peer=peer.name,
-            seconds=float(np.median(benchmark.stats.stats.data)),
-            peer_seconds=float(np.median(other.times)),
-            **asdict(got),
             valid=got.valid,
         )
         ours_ms = 1e3 * float(np.median(benchmark.stats.stats.data))
