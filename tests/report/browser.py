@@ -76,7 +76,7 @@ def console(page: Path) -> list[str]:
 
 
 def requests(page: Path) -> list[str]:
-    """Addresses that were asked for, those of the browser itself left out."""
+    """Addresses that were asked for, beside the page's own file; those of the browser itself left out."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "net.json"
         browse(page, "--dump-dom", f"--log-net-log={log}", "--disable-background-networking", "--disable-sync",
