@@ -96,18 +96,20 @@ def comparison_statements(source: Source, run: Comparison) -> Iterator[Statement
 
 def _ours(source: Source, row: Row, peers: Sequence[Row]) -> Statement:
     name = f"{model_name(row.model)} in {row.dtype}"
-    speeds = [
-        f"{figures.times(peer.seconds / row.seconds)} the speed of {peer.system}"
-        + ("" if peer.dtype == row.dtype else f" in {peer.dtype}")
-        for peer in peers
-    ]
-    speed = f", at {figures.listed(speeds)}" if speeds else ""
+    speed = f", at {figures.listed([_speed(row, peer) for peer in peers])}" if peers else ""
     if row.agreement is None:
         return Statement("measured", f"{name}: there is no text of {ORACLE} to compare with{speed}.", source, "speed")
     if row.agreement == 1:
         return Statement("passed", f"{name}: token for token what {ORACLE} writes{speed}.", source, "speed")
     text = f"{name}: {figures.equal(row.agreement)} of the tokens are those of {ORACLE}{speed}."
     return Statement("failed" if row.dtype == "float32" else "measured", text, source, "speed")
+
+
+def _speed(row: Row, peer: Row) -> str:
+    ours, theirs = row.round_seconds, peer.round_seconds
+    dtype = "" if peer.dtype == row.dtype else f" in {peer.dtype}"
+    unsure = " (their rounds overlap)" if max(ours) >= min(theirs) and max(theirs) >= min(ours) else ""
+    return f"{figures.times(peer.seconds / row.seconds)} the speed of {peer.system}{dtype}{unsure}"
 
 
 def teeth_statement(source: Source, run: Teeth) -> Statement:
@@ -154,6 +156,7 @@ def roofline_statement(source: Source, run: Roofline) -> Statement:
         f"The stages reach {figures.share(worst.share)} % ({worst.model} {worst.stage}) to "
         f"{figures.share(best.share)} % ({best.model} {best.stage}) of what the machine can do."
     )
+    text += " More than 100 % cannot be: the ceilings were measured too low." if best.share > 1 else ""
     return Statement("measured", text, source, "roofline")
 
 

@@ -115,6 +115,13 @@ def test_what_comes_from_a_file_stays_text(tmp_path: Path) -> None:
     assert not any("49" in text for text in got.text.values() if HOSTILE not in text)
 
 
+def test_what_lies_above_a_ceiling_says_so(tmp_path: Path) -> None:
+    got = made(tmp_path, roofline=changed(runs.ROOFLINE, stages__0__share=1.38)).text["roofline"]
+    assert "138 % above the ceiling" in got
+    assert "More than 100 % cannot be: the ceilings were measured too low." in got
+    assert "60 % above" not in got
+
+
 def test_sizes_beyond_the_limit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"the page would have 5\.\d MB, 5 MB is the most: give fewer run files"):
         made(tmp_path, suite=changed(runs.SUITE, excuses=["a" * 5_100_000]))
