@@ -227,8 +227,11 @@ def compare(options: Namespace) -> int:
 def report(options: Namespace) -> int:
     """The page's name on stdout."""
     from .files import write_whole
-    from .report import make_page, read_runs
 
+    try:
+        from .report import make_page, read_runs
+    except ModuleNotFoundError as error:
+        raise MaxWhisperError(f"{error.name} is not installed; pip install 'maxwhisper[peers]'") from error
     out = Path(options.out)
     if not out.absolute().parent.is_dir():
         raise OptionError(f"--out {out}: there is no folder {out.parent}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,17 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--from", files[0], "--from", files[1], "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}: {out.stat().st_size / 1e6:.1f} MB\n"
     assert set(Page(out.read_text()).text) == {"", "teeth", "fuzz", "sources"}
+
+
+def test_a_missing_package_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("maxwhisper_impl.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    assert main(["report", "--from", "run.json"]) == 1
+    said = capsys.readouterr().err
+    assert said == "maxwhisper: error: jinja2 is not installed; pip install 'maxwhisper[peers]'\n"
 
 
 @pytest.mark.parametrize(
