@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from maxwhisper_impl.errors import MaxWhisperError
@@ -93,10 +94,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not path or session.config.getoption("collectonly"):
         return
     try:
-        made = as_json(session)
-        write_whole(Path(path), (json.dumps(made, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode())
+        text = json.dumps(as_json(session), ensure_ascii=False, indent=1, allow_nan=False, default=_plain)
+        write_whole(Path(path), (text + "\n").encode())
     except MaxWhisperError as error:
         pytest.exit(f"--run-json {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def _plain(value: object) -> object:
+    """What NumPy calculated."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} in a run file")
 
 
 def as_json(session: pytest.Session) -> dict[str, Any]:
