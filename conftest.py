@@ -1,4 +1,7 @@
-"""Options, folder → marker, session fixtures, header and summary. torch and max are imported only inside fixtures."""
+"""Options, folder → marker, session fixtures, header. torch and max are imported only inside fixtures.
+
+The summary and the run file are `tests/run_file.py`'s.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,18 @@ import pytest
 from maxwhisper_impl.corpus import Clip, default_corpora, read_corpus
 from maxwhisper_impl.dims import SIZES, ModelDimensions
 from maxwhisper_impl.machine import processor
-from tests import baselines, record
+from tests import baselines
 from tests.differences import known_difference
 from tests.implementations import IMPLEMENTATIONS, Implementation, Model, tap_names
 from tests.quality.wer import groups
 from tests.random_weights import RANDOM, random_weights
+from tests.record import FAMILIES, family_of
 from tests.transcripts import Transcripts, is_window
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
-FAMILIES = ("parity", "quality", "perf")
+pytest_plugins = ["tests.run_file"]
 DEFAULT_CHECKPOINTS = ("tiny.en", "base")
 DTYPES = ("float32", "bfloat16", "int8")
 OURS = "maxwhisper_impl"
@@ -97,13 +101,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-def _family(path: Path) -> str:
-    return next((part for part in path.parts if part in FAMILIES), "suite")
-
-
 @pytest.hookimpl(tryfirst=True)  # before markers are selected by
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if (family := _family(item.path)) in FAMILIES:
+    if (family := family_of(item.path)) in FAMILIES:
         item.add_marker(family)
 
 
@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     impl = config.getoption("--impl")
     if impl == OURS:
         return
-    apart = [item for item in items if _family(item.path) == "parity" and not SUBJECTS & set(_fixtures(item))]
+    apart = [item for item in items if family_of(item.path) == "parity" and not SUBJECTS & set(_fixtures(item))]
     config.hook.pytest_deselected(items=apart)
     items[:] = [item for item in items if item not in set(apart)]
     for item in items:
@@ -179,23 +179,6 @@ def _clip_case(clip: Clip) -> Any:
 
 def all_clips(config: pytest.Config) -> list[Clip]:
     return [clip for folder in corpora(config) for clip in read_corpus(folder)]
-
-
-def pytest_runtest_logstart(location: tuple[str, int | None, str]) -> None:
-    record.current = _family(Path(location[0]))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if record.families:
-        terminalreporter.section("what was proven")
-    for name, family in record.families.items():
-        terminalreporter.write_line(f"{name}: {family.line()}")
-    for line in record.notes:
-        terminalreporter.write_line(line)
-    if record.excuses:
-        terminalreporter.section(f"{len(record.excuses)} excused near-ties")
-    for text in record.excuses:
-        terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The command `maxwhisper`: transcribe, compare, convert. Flags and defaults of `transcribe` are openai-whisper's."""
+"""The command `maxwhisper`: transcribe, compare, convert, report. The flags of `transcribe` are openai-whisper's."""
 
 from __future__ import annotations
 
@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_transcribe(commands.add_parser("transcribe", help="speech to text", formatter_class=_Formatter))
     _add_compare(commands.add_parser("compare", help="several systems side by side", formatter_class=_Formatter))
     _add_convert(commands.add_parser("convert", help="a checkpoint in another format", formatter_class=_Formatter))
+    _add_report(commands.add_parser("report", help="a page of what run files say", formatter_class=_Formatter))
     return parser
 
 
@@ -226,6 +227,14 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     add("--reference", metavar="TEXT_FILE", help="what is said in the one FILE; else its corpus' transcript")
     add("--json", metavar="OUT", help="write everything there is to know about the run")
     add("--plot", metavar="OUT", help="write a picture (.png, .svg or .pdf)")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.description = "One self-contained page of what was compared, tested and measured."
+    add = parser.add_argument
+    add("--from", nargs="+", action="extend", default=[], dest="runs", metavar="RUN.json",
+        help="of compare --json, pytest --run-json or --benchmark-json, make teeth, fuzz, soak or roofline")
+    add("--out", default="report.html", metavar="OUT", help="the page")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:

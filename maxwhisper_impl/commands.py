@@ -240,6 +240,24 @@ def _saved(path: str | None, write: Callable[[Path, Comparison], None], result: 
     return True
 
 
+def report(options: Namespace) -> int:
+    """The page's name on stdout."""
+    from .files import write_whole
+
+    try:
+        from .report import make_page, read_runs
+    except ModuleNotFoundError as error:
+        raise MaxWhisperError(f"{error.name} is not installed; pip install 'maxwhisper[peers]'") from error
+    out = Path(options.out)
+    if not out.absolute().parent.is_dir():
+        raise OptionError(f"--out {out}: there is no folder {out.parent}")
+    with StatusLine() as status:
+        page = make_page(read_runs(options.runs), status).encode()
+    write_whole(out, page)
+    print(f"{out}: {len(page) / 1e6:.1f} MB")
+    return 0
+
+
 def convert(options: Namespace) -> int:
     from .weights import convert as run
 

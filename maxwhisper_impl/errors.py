@@ -21,5 +21,9 @@ class OptionError(MaxWhisperError, ValueError):
     """An option is unknown, out of range, or contradicts another."""
 
 
+class RunFileError(MaxWhisperError, ValueError):
+    """A run file cannot be read, or does not hold what its kind demands."""
+
+
 class DeviceError(MaxWhisperError, RuntimeError):
     """The device or dtype asked for is not there."""

@@ -70,9 +70,8 @@ def assert_tensor(
             continue
         checked += 1
         value = measure(ours, theirs)
-        if value <= limit:
-            record.margin(f"{name} {metric}", value, limit)
-        else:
+        record.margin(name, value, limit, key=f"{key}/{metric}")
+        if not value <= limit:
             failed.append(f"{metric} {value:.3g} > {limit:.3g}")
     if not checked:
         tolerance(key, "rel_l2", device=device, dtype=dtype)  # raises, naming the rows there are
@@ -135,9 +134,9 @@ def assert_logits(
             )
     assert_tensor(name, ours, theirs, key, device=device, dtype=dtype)
     divergence, limit = kl_divergence(ours, theirs), tolerance(key, "kl", device=device, dtype=dtype).limit
+    record.margin(name, divergence, limit, key=f"{key}/kl")
     if divergence > limit:
         raise AssertionError(f"{name}: KL(oracle ‖ ours) {divergence:.3g} > {limit:.3g} nats")
-    record.margin(f"{name} KL", divergence, limit)
 
 
 def top_list(logits: np.ndarray, k: int = 5, name: Callable[[int], str] = str) -> str:
@@ -244,9 +243,9 @@ def assert_words(
 def assert_time(name: str, got: float, want: float, *, device: str = "cpu", dtype: str = "float32") -> None:
     """Two times in seconds, of two digits, lie no further apart than the ledger's row for word times."""
     limit, error = tolerance("word_time", "seconds", device=device, dtype=dtype).limit, round(abs(got - want), 6)
+    record.margin(name, error, limit, key="word_time/seconds", row="")
     if not error <= limit:
         raise AssertionError(f"{name}: {got:.2f} s, expected {want:.2f} s ± {limit:.2f} s [word_time/seconds]")
-    record.margin(name, error, limit)
 
 
 def assert_close(
@@ -261,9 +260,9 @@ def assert_close(
 ) -> None:
     """Two figures differ by no more than the ledger's row `key/metric`; NaN never passes."""
     limit, error = tolerance(key, metric, device=device, dtype=dtype).limit, abs(float(got) - float(want))
+    record.margin(name, error, limit, key=f"{key}/{metric}", row="")
     if not error <= limit:
         raise AssertionError(f"{name}: {got:.6g}, expected {want:.6g} ± {limit:.3g} [{key}/{metric}]")
-    record.margin(name, error, limit)
 
 
 def assert_wer(
@@ -274,11 +273,11 @@ def assert_wer(
     if words < 1 or not 0 <= got < np.inf:
         raise AssertionError(f"{name}: WER {got} over {words} words is no measurement")
     errors, allowed = round(got * words), round((limit + slack) * words)
+    record.margin(f"{name}, wrong words", float(errors), float(allowed), key=f"{key}/absolute")
     if errors > allowed:
         raise AssertionError(
             f"{name}: WER {got:.2%} ({errors} of {words} words) > {limit:.2%} + {slack:.2%} ({allowed} words)"
         )
-    record.margin(f"{name} WER", float(errors), float(allowed))
 
 
 def assert_ratio(name: str, median: float, low: float, high: float, *, at_least: float, validity: float) -> None:
@@ -292,6 +291,6 @@ def assert_ratio(name: str, median: float, low: float, high: float, *, at_least:
         raise AssertionError(
             f"{name}: invalid run, the A/A pair strays to {validity:.3f}; nothing can be said about {median:.2f}×"
         )
+    record.margin(f"{name}, demanded of the interval's lower end,", at_least, low, key="speed/ratio")
     if low < at_least:
         raise AssertionError(f"{name}: {median:.2f}× [{low:.2f}, {high:.2f}] does not reach {at_least:.2f}×")
-    record.margin(name, at_least, low)

@@ -15,8 +15,7 @@ from tests.tolerances import METRICS, TOLERANCES, K, Tolerance, ledger_faults, t
 @pytest.fixture(autouse=True)
 def no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the comparators are fed here is made up and proves nothing about a model."""
-    monkeypatch.setattr(record, "families", type(record.families)(record.Family))
-    monkeypatch.setattr(record, "excuses", [])
+    monkeypatch.setattr(record, "run", record.Run())
 
 
 def reference() -> np.ndarray:
@@ -148,7 +147,7 @@ def test_tokens_excuse_only_a_near_tie_of_the_oracle_and_print_it() -> None:
     tie = tolerance("near_tie", "margin").limit
     got = [11, 12, 14, 20, 21]
     assert compare.assert_tokens("utterance 7", got, WANT, explain=lambda step: step_with_gap(tie / 2)) == 2
-    (excuse,) = record.excuses
+    (excuse,) = record.run.excuses
     assert "utterance 7: step 2" in excuse
     assert "oracle's margin" in excuse
     with pytest.raises(AssertionError, match="margin between them is nan"):
@@ -156,7 +155,7 @@ def test_tokens_excuse_only_a_near_tie_of_the_oracle_and_print_it() -> None:
     for gap in (tie * 2, -tie / 2, 1.0):
         with pytest.raises(AssertionError, match=r"(?s)ours: .*14 .*oracle: .*13 .*margin"):
             compare.assert_tokens("t", got, WANT, explain=lambda step, gap=gap: step_with_gap(gap))
-    assert len(record.excuses) == 1
+    assert len(record.run.excuses) == 1
 
 
 def test_tokens_demand_a_minimum_of_compared_steps() -> None:

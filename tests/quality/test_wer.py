@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maxwhisper_impl.scoring import WordErrors
 from tests import compare, record
 from tests.implementations import IMPLEMENTATIONS, checkpoint_name
 from tests.quality.wer import Group, agreement, score, texts
@@ -46,6 +47,12 @@ def figure(checkpoint: Checkpoint, group: Group, words: int, system: str) -> flo
     return None
 
 
+def keep(group: Group, transcripts: Transcripts, got: WordErrors) -> None:
+    """Into the run file, whatever the verdict."""
+    system, dtype = transcripts.implementation.name, transcripts.on.split()[-1]
+    record.word_errors(group.name, system, checkpoint_name(transcripts.checkpoint), dtype, got.errors, got.words)
+
+
 def test_no_worse_than_the_oracle(
     checkpoint: Checkpoint,
     group: Group,
@@ -57,6 +64,8 @@ def test_no_worse_than_the_oracle(
     scorable(checkpoint, group)
     ours, theirs = texts(transcripts, group), texts(oracle_transcripts, group)
     got, want = score(group.clips, ours), score(group.clips, theirs)
+    keep(group, transcripts, got)
+    keep(group, oracle_transcripts, want)
     compare.assert_wer(
         f"{group.name} ({got.words} words)", got.rate, want.rate, words=want.words, device=device, dtype=dtype
     )
@@ -116,8 +125,10 @@ def test_faster_whisper(
 ) -> None:
     """The third system with the same weights: held to its own figure, and the row of the table that all three make."""
     scorable(checkpoint, group)
-    peer = texts(transcripts_of(IMPLEMENTATIONS["faster-whisper"], checkpoint), group)
+    third = transcripts_of(IMPLEMENTATIONS["faster-whisper"], checkpoint)
+    peer = texts(third, group)
     got = score(group.clips, peer)
+    keep(group, third, got)
     want = figure(checkpoint, group, got.words, "faster-whisper")
     ours, theirs = texts(transcripts, group), texts(oracle_transcripts, group)
     record.note(
@@ -137,7 +148,7 @@ def test_agreement(
     if dtype != "float32":
         pytest.skip("float32 alone promises equal text")
     ours, theirs = texts(transcripts, group), texts(oracle_transcripts, group)
-    excused = sum(any(text.startswith(f"{clip.id}") for text in record.excuses) for clip in group.clips)
+    excused = sum(any(text.startswith(f"{clip.id}") for text in record.run.excuses) for clip in group.clips)
     assert agreement(ours, theirs) >= len(theirs) - excused, [
         f"{clip.id}: {a!r}, the oracle: {b!r}" for clip, a, b in zip(group.clips, ours, theirs, strict=True) if a != b
     ]
