@@ -25,6 +25,7 @@ from tests.transcripts import Transcripts, is_window
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
+pytest_plugins = ["tests.perf.recording"]
 FAMILIES = ("parity", "quality", "perf")
 DEFAULT_CHECKPOINTS = ("tiny.en", "base")
 DTYPES = ("float32", "bfloat16", "int8")

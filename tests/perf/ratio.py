@@ -29,7 +29,7 @@ class Ratio:
 
     @property
     def valid(self) -> bool:
-        return abs(np.log(self.validity)) <= np.log(1 + VALID)
+        return bool(abs(np.log(self.validity)) <= np.log(1 + VALID))
 
     def __str__(self) -> str:
         doubt = "" if self.valid else ", INVALID"
@@ -50,8 +50,13 @@ def ratio(ours: Sequence[float], peer: Sequence[float], seed: int = 0) -> Ratio:
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(medians, [tail, 100 - tail])
     median = float(np.median(blocks))
-    stray = max((float(np.median(np.diff(x.reshape(-1, 2), axis=1))) for x in (a, b)), key=abs)
-    return Ratio(*(float(np.exp(x)) for x in (median, min(low, median), max(high, median), stray)), len(blocks))
+    figures = (float(np.exp(x)) for x in (median, min(low, median), max(high, median)))
+    return Ratio(*figures, validity(a, b), len(blocks))
+
+
+def validity(ours: np.ndarray, peer: np.ndarray) -> float:
+    """The A/A pair's ratio of rounds' logarithms [rounds]: of the system whose two rounds in a block differ more."""
+    return float(np.exp(max((np.median(np.diff(x.reshape(-1, 2), axis=1)) for x in (ours, peer)), key=abs)))
 
 
 class Interleaved:
