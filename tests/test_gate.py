@@ -37,10 +37,10 @@ def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:
         history = recorder.history()
         slow = by_case(judge(recorder.run({"encode": 1.1}), history))
         found += SLOWER in slow["encode"]
-        alarms += slow["decode 30 steps"] != {NOT_SLOWER}
-        alarms += by_case(judge(recorder.run(), history)) != {case: {NOT_SLOWER} for case in SECONDS}
+        alarms += SLOWER in slow["decode 30 steps"]
+        alarms += any(finding.verdict == SLOWER for finding in judge(recorder.run(), history))
     assert found >= 0.95 * runs
-    assert alarms <= 2  # of 80 verdicts on clean cases
+    assert alarms <= 2  # of 80 clean runs and cases
 
 
 def test_a_faster_run_is_no_regression(recorder: Recorder) -> None:

@@ -26,6 +26,7 @@ from scipy import stats
 
 from maxwhisper_impl.errors import HistoryError, MaxWhisperError
 from maxwhisper_impl.history import Key, Row, Run, choose, read_history
+from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf.ratio import VALID, validity
@@ -67,7 +68,9 @@ def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
         newest = next(row for row in reversed(fit) if row is not None and not unfit(row))
         found[key] = Noise(newest, centre, (middles - centre) * unbiased, blocks)
     if not found:
-        raise HistoryError(f"no row was timed in quiet by {MIN_RUNS} of {len(runs)} runs; make perf-full records one")
+        raise HistoryError(
+            f"{len(runs)} runs, and no row that {MIN_RUNS} of them timed in quiet; make perf-full adds a run"
+        )
     return found
 
 
@@ -155,6 +158,12 @@ def simulate(world: World, runs: int, draws: int) -> Outcome:
     return outcome
 
 
+def most_recorded(runs: Sequence[Run]) -> str | None:
+    """The fingerprint of this kind of machine if there are runs of it, else of the one with the most."""
+    counts = Counter(run.fingerprint for run in runs)
+    return None if not counts or fingerprint() in counts else counts.most_common(1)[0][0]
+
+
 def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -164,13 +173,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python -m tests.perf.power", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--history", type=Path, default=HISTORY, metavar="DIR")
-    parser.add_argument("--machine", metavar="FINGERPRINT", help="whose noise (default: this kind of machine)")
+    parser.add_argument("--machine", metavar="FINGERPRINT", help="default: this kind, or the most recorded")
     parser.add_argument("--runs", type=numbers, default=[3, 5, 10], help="earlier runs")
     parser.add_argument("--blocks", type=numbers, default=[8, 15, 30], help="blocks of two rounds in each run")
     parser.add_argument("--draws", type=int, default=1000, help="made-up runs for each line")
     options = parser.parse_args(arguments)
     try:
-        runs = choose(read_history(options.history, warn), options.history, options.machine, None)
+        every = read_history(options.history, warn)
+        machine = options.machine or most_recorded(every)
+        runs = choose(every, options.history, machine, None)
         return show(runs, options.runs, options.blocks, options.draws)
     except MaxWhisperError as error:
         complain(error)

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.benchmark_storage == "file://./.benchmarks":
         option.benchmark_storage = f"file://{HISTORY}"
     if option.benchmark_compare is True:
-        option.benchmark_compare = newest(HISTORY)
+        option.benchmark_compare = newest(Path(option.benchmark_storage.removeprefix("file://")))
 
 
 def newest(folder: Path) -> str:

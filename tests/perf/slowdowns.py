@@ -1,0 +1,174 @@
+"""Seeded slow-downs of decoding, from end to end: each is timed as any run is, and has to be caught by the gate.
+
+    python -m tests.perf.slowdowns [--into DIR] [--only NAME]
+
+times decoding with tiny.en beside faster-whisper in processes of their own: MIN_RUNS clean runs, the history; a clean
+rerun, which must not be flagged; and a run for each slow-down, which must be. Runs that are in DIR already are not
+timed again. The exit status is 1 if the gate is wrong about one of them.
+
+In the timed process this module is a pytest plugin (`-p tests.perf.slowdowns`) and slows the model down as
+$SLOW_DOWN says; parity is proven there as ever, since none of them changes a result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from maxwhisper_impl.errors import MaxWhisperError
+from maxwhisper_impl.history import Run, read_run
+from maxwhisper_impl.status import StatusLine, complain
+from maxwhisper_impl.tables import print_whole
+from tests.perf.recording import ROOT
+from tests.perf.verdicts import MIN_RUNS, NOT_SLOWER, SLOWER, judge, unfit
+
+VARIABLE = "SLOW_DOWN"
+SHARE = 0.15
+"""Of a step's time, that the sleep adds."""
+
+
+def sleep_in_the_step() -> None:
+    """Each step sleeps for SHARE of the time that it has taken."""
+    from maxwhisper_impl.runtime import DecoderState
+
+    execute = DecoderState.execute
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        begin = time.perf_counter()
+        results = execute(self, *arguments)
+        time.sleep(SHARE * (time.perf_counter() - begin))
+        return results
+
+    DecoderState.execute = slow
+
+
+def one_thread_less() -> None:
+    """MAX starts with one CPU fewer than the peer has."""
+    from maxwhisper_impl import runtime
+
+    start_engine = runtime.start_engine
+
+    def slow(count: int | None) -> None:
+        start_engine(count)
+        every = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, sorted(every)[:-1])
+        try:
+            runtime.InferenceSession(devices=[runtime.CPU()])  # its threads are those of the process now
+        finally:
+            os.sched_setaffinity(0, every)
+
+    runtime.start_engine = slow
+
+
+def uncached_cross() -> None:
+    """The keys and values of the cross-attention are computed again in each step."""
+    from maxwhisper_impl.runtime import DecoderState, Features, MaxRuntime
+
+    start, execute = MaxRuntime.start, DecoderState.execute
+
+    def listening(self: Any, features: Any, *arguments: Any) -> Any:
+        if not isinstance(features, Features):
+            features = Features(self.put(features), self._cross)
+        state = start(self, features, *arguments)
+        state.heard = features
+        return state
+
+    def slow(self: Any, *arguments: Any) -> Any:
+        self.cross = self.runtime._cross.execute(self.heard.buffer)
+        return execute(self, *arguments)
+
+    MaxRuntime.start, DecoderState.execute = listening, slow
+
+
+SLOW_DOWNS: dict[str, Callable[[], None]] = {
+    "sleep": sleep_in_the_step,
+    "thread": one_thread_less,
+    "cross": uncached_cross,
+}
+CLEAN = [f"clean-{number + 1}" for number in range(MIN_RUNS)]
+RERUN = "clean-again"
+TRIES = 3
+
+
+def pytest_configure() -> None:
+    if name := os.environ.get(VARIABLE):
+        SLOW_DOWNS[name]()
+
+
+def record(name: str, folder: Path) -> Run:
+    """The run of that name; timed, if it has not been, and again while its A/A pair strays, at most TRIES times."""
+    path = folder / f"{name}.json"
+    for _ in range(0 if path.is_file() else TRIES):
+        draft = folder / f".{name}.json"
+        time_decoding(name, draft)
+        draft.replace(path)
+        if not any(map(unfit, read_run(path).rows.values())):
+            break
+    return read_run(path)
+
+
+def time_decoding(name: str, path: Path) -> None:
+    """In a process of its own; MaxWhisperError with pytest's words if a test fails."""
+    command = [
+        *(sys.executable, "-m", "pytest", "-q", "-p", "tests.perf.slowdowns", "tests/perf/test_speed.py"),
+        *("-k", "test_decode and faster-whisper and not smoke", "--checkpoint", "tiny.en"),
+        *("--benchmark-json", str(path.absolute())),
+    ]
+    slow = {VARIABLE: name} if name in SLOW_DOWNS else {}
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **slow}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MaxWhisperError(f"{name}: its test failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m tests.perf.slowdowns", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--into", type=Path, default=ROOT / ".benchmarks/slowdowns", metavar="DIR")
+    parser.add_argument("--only", choices=[*CLEAN, RERUN, *SLOW_DOWNS], action="append", metavar="NAME")
+    options = parser.parse_args(arguments)
+    options.into.mkdir(parents=True, exist_ok=True)
+    try:
+        with StatusLine() as status:
+            for name in options.only or [*CLEAN, RERUN, *SLOW_DOWNS]:
+                status(f"timing {name}")
+                record(name, options.into)
+        if options.only:
+            return 0
+        return show(options.into)
+    except MaxWhisperError as error:
+        complain(error)
+        return 1
+
+
+def show(folder: Path) -> int:
+    """Every run judged beside the clean ones; 1 if a slow-down was missed or the clean rerun was not."""
+    clean = [read_run(folder / f"{name}.json") for name in CLEAN]
+    table = Table(box=SIMPLE_HEAD, title=f"slow-downs seeded into decoding, beside {len(clean)} clean runs")
+    for column in ("run", "figure", "before", "now", "time", "interval", "verdict", "right?"):
+        table.add_column(column)
+    wrong = False
+    for name in [RERUN, *SLOW_DOWNS]:
+        findings = judge(read_run(folder / f"{name}.json"), clean)
+        verdicts = {finding.verdict for finding in findings}
+        right = (SLOWER in verdicts) if name in SLOW_DOWNS else (verdicts == {NOT_SLOWER})  # "no verdict" is neither
+        wrong |= not right
+        for f in findings:
+            interval = f"[{f.low:+.1%}, {f.high:+.1%}]"
+            cells = (f.shown(f.before), f.shown(f.now), f"{f.slower:+.1%}", interval, f.verdict + f.reason)
+            table.add_row(name, f.figure, *cells, "yes" if right else "NO", style=None if right else "red")
+    print_whole(table)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
