@@ -62,7 +62,7 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 
 
 def until_idle(limit: float = 2.0) -> bool:
-    """Waits until this process's threads use a quarter of a CPU at most; False if they do not within `limit` seconds."""
+    """Waits until this process's threads use a quarter of a CPU at most; False if not within `limit` seconds."""
     until = perf_counter() + limit
     while perf_counter() < until:
         start, used = perf_counter(), process_time()
