@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maxwhisper_impl.history import Run, read_history, read_run
+from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
 from tests.perf import gate
 from tests.perf.noise import FLOOR, Level, baseline, between_variance, level
-from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge
+from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge, unfit
 from tests.recorded import SECONDS, Recorder, row
 
 ROWS = 2 * len(SECONDS)
@@ -93,7 +93,6 @@ def test_too_little_history_is_said(recorder: Recorder, runs: int) -> None:
     ("changes", "reason"),
     [
         ({"text_hash": "another"}, "with another text"),
-        ({"valid": False}, "invalid"),
         ({"checkpoint": "base"}, "0 earlier runs"),
         ({"dtype": "int8"}, "0 earlier runs"),
         ({"device": "cuda"}, "0 earlier runs"),
@@ -106,6 +105,32 @@ def test_what_cannot_be_compared_is_not(recorder: Recorder, changes: dict[str, A
     mine = [finding for finding in judge(new, history) if finding.key in new.rows]
     assert {finding.verdict for finding in mine} == {NO_VERDICT}
     assert all(reason in finding.reason for finding in mine)
+
+
+@pytest.mark.parametrize("side", ["ours", "the peer"])
+def test_an_aa_pair_that_strays_is_no_verdict(recorder: Recorder, side: str) -> None:
+    history = recorder.history()
+    steady, strays = [0.2] * 30, [0.2, 0.206] * 15
+    sides = (strays, steady) if side == "ours" else (steady, strays)
+    new = recorder.write([row("encode", "faster-whisper", *sides)])
+    mine = [finding for finding in judge(new, history) if finding.key in new.rows]
+    assert [(f.verdict, f.reason) for f in mine] == [
+        (NO_VERDICT, f"invalid run: the A/A pair of {side} strays to 1.030 ± 0.000")
+    ]
+
+
+def test_an_aa_pair_that_strays_by_chance_is_judged() -> None:
+    refused = 0
+    for seed in range(400):
+        rounds = np.exp(np.random.default_rng(seed).normal(0, 0.05, (2, 30)))
+        made = recorded_row(rounds)
+        refused += bool(unfit(made))
+        assert unfit(recorded_row(rounds * ([1, 1.3] * 15))), "what strays by 30 % is no chance"
+    assert refused <= 0.06 * 400
+
+
+def recorded_row(rounds: np.ndarray) -> Row:
+    return Row(Key("", "", "", "", ""), *rounds.tolist(), 1, 1, 1, 1, True, None, None)
 
 
 def test_another_version_of_the_peer_leaves_the_time(recorder: Recorder) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.perf import power
 from tests.perf.power import CHANGE, World, recorded_noise, simulate, slowed
+from tests.perf.verdicts import unfit
 from tests.recorded import SECONDS, Recorder
 
 
@@ -29,7 +30,7 @@ def test_made_up_runs_scatter_like_recorded_ones(tmp_path: Path) -> None:
     made = [world.run(day) for day in range(300)]
     for key, noise in world.noise.items():
         levels = np.array([np.median(np.log(run.rows[key].ours)) for run in made])
-        recorded = np.array([np.median(np.log(run.rows[key].ours)) for run in runs if run.rows[key].valid])
+        recorded = np.array([np.median(np.log(run.rows[key].ours)) for run in runs if not unfit(run.rows[key])])
         assert levels.std() == pytest.approx(recorded.std(), rel=0.5)
         assert np.median(levels) == pytest.approx(noise.centre[0], abs=0.03)
         assert all(len(run.rows[key].ours) == 30 for run in made)

@@ -54,6 +54,12 @@ def blocks_of(ours: Sequence[float], peer: Sequence[float]) -> dict[str, np.ndar
     return {"ratio": (b - a).mean(axis=1), "time": a.mean(axis=1)}
 
 
+def pair(rounds: Sequence[float]) -> Level:
+    """The A/A pair of one system: by how much the second round of a block took longer than the first, a logarithm."""
+    even = np.log(np.asarray(rounds[: len(rounds) // 2 * 2], np.float64))
+    return level(np.diff(even.reshape(-1, 2), axis=1)[:, 0])
+
+
 def between_variance(rows: Sequence[Sequence[Level]]) -> tuple[float, int]:
     """What the levels of runs, by row, scatter by beyond their standard errors; and from how many degrees of freedom.
 

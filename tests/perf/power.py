@@ -29,7 +29,6 @@ from maxwhisper_impl.history import Key, Row, Run, choose, read_history
 from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
-from tests.perf.ratio import VALID, validity
 from tests.perf.recording import HISTORY
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, judge, unfit
 
@@ -105,13 +104,7 @@ class World:
         blocks = noise.blocks[self.random.integers(len(noise.blocks))]
         drawn = blocks[self.random.integers(len(blocks), size=self.blocks)]
         ours, peer = np.exp(noise.centre + side * lies + drawn).reshape(-1, 2).T
-        return timed(noise.row, ours, peer)
-
-
-def timed(row: Row, ours: np.ndarray, peer: np.ndarray) -> Row:
-    strays = validity(np.log(ours), np.log(peer))
-    valid = bool(abs(np.log(strays)) <= np.log1p(VALID))
-    return replace(row, ours=ours.tolist(), peer=peer.tolist(), validity=strays, valid=valid)
+        return replace(noise.row, ours=ours.tolist(), peer=peer.tolist())
 
 
 def slowed(run: Run, factor: float) -> Run:

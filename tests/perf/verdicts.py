@@ -4,6 +4,10 @@ Each row is judged twice, by the model of `noise.py`: by its ratio to the peer o
 verdicts of a run together raise a false alarm in at most ALPHA of clean runs: each gets an equal share of it. Nothing
 is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history; it is
 reported as "no verdict", with the reason.
+
+An A/A pair contradicts where it strays by more than 2 %, and by more than CHANCE of its own standard errors. Without
+the second half, fifteen blocks of a decoding on a shared machine would be refused by chance alone in every third run:
+their pair has a standard error of 1.5 %. What noise does to the verdict is in its interval.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import numpy as np
 from scipy import stats
 
 from maxwhisper_impl.history import Key, Row, Run
-from tests.perf.noise import Baseline, Level, baseline, between_variance, blocks_of, level
+from tests.perf.noise import Baseline, Level, baseline, between_variance, blocks_of, level, pair
+from tests.perf.ratio import VALID
 
 FIGURES = ("ratio", "time")
 BOTH = "both"
@@ -26,6 +31,7 @@ ALPHA = 0.01
 POWER = 0.95
 SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
+CHANCE = 2.5
 MIN_RUNS = 3
 MIN_BLOCKS = 8
 WINDOW = 10
@@ -109,7 +115,11 @@ def unfit(row: Row) -> str:
     blocks = len(row.ours) // 2
     if blocks < MIN_BLOCKS:
         return f"{blocks} blocks, at least {MIN_BLOCKS} are needed"
-    return "" if row.valid else f"invalid run: its A/A pair strays to {row.validity:.3f}"
+    for side, rounds in (("ours", row.ours), ("the peer", row.peer)):
+        aa = pair(rounds)
+        if abs(aa.centre) > max(np.log1p(VALID), CHANCE * aa.within):
+            return f"invalid run: the A/A pair of {side} strays to {np.exp(aa.centre):.3f} ± {aa.within:.3f}"
+    return ""
 
 
 def comparable(row: Row, run: Run, before: Sequence[Run], figure: str) -> tuple[list[Run], Counter[str]]:
