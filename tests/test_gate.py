@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
 from tests.perf import gate
-from tests.perf.noise import FLOOR, Level, baseline, between_variance, level
+from tests.perf.noise import FLOOR, Level, baseline, level, machine_variance
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge, unfit
 from tests.recorded import SECONDS, Recorder, row
 
@@ -70,13 +70,26 @@ def test_what_is_reported(recorder: Recorder) -> None:
     assert f"{now:.3f}× after {before:.3f}×" in str(slow[0])
 
 
-def test_a_slower_machine_is_told_by_times_and_not_by_ratios(recorder: Recorder) -> None:
+@pytest.mark.parametrize(("machine", "time"), [(1.05, SLOWER), (1.5, NO_VERDICT)])
+def test_a_slower_machine(recorder: Recorder, machine: float, time: str) -> None:
+    """Ratios say nothing of it; times are judged only while the peer takes its usual time."""
+    recorder.clock = 0.002
     history = recorder.history()
-    slow = {case: [recorder.rounds_around(1.5 * x * seconds) for x in (1, 1.5)] for case, seconds in SECONDS.items()}
-    rows = [row(case, "faster-whisper", *sides) for case, sides in slow.items()]
-    findings = judge(recorder.write(rows), history)
-    told = {finding.figure: finding.verdict for finding in findings if finding.key.peer == "faster-whisper"}
-    assert told == {"ratio": NOT_SLOWER, "time": SLOWER}
+    around = recorder.rounds_around
+    sides = {case: (around(machine * 1.2 * x), around(machine * 1.5 * x)) for case, x in SECONDS.items()}
+    rows = [row(case, "faster-whisper", *each) for case, each in sides.items()]
+    told = {f.figure: f for f in judge(recorder.write(rows), history) if f.key.peer == "faster-whisper"}
+    assert {figure: finding.verdict for figure, finding in told.items()} == {"ratio": SLOWER, "time": time}
+    if time == NO_VERDICT:
+        assert "faster-whisper takes 1.5" in told["time"].reason
+
+
+def test_restless_runs_do_not_blind_the_gate(recorder: Recorder) -> None:
+    history = recorder.history(4)
+    recorder.clock = 1.0
+    history += [recorder.run()]
+    recorder.clock = 0.01
+    assert by_case(judge(recorder.run({"encode": 1.15}), history))["encode"] == {SLOWER}
 
 
 @pytest.mark.parametrize("runs", range(MIN_RUNS))
@@ -194,7 +207,7 @@ def test_properties_of_a_verdict(runs: list[tuple[float, float]], now: float, wi
     """What is not slower than its interval is not called so; what is slower stays so if it gets slower still."""
     key: Any = ("case", "checkpoint", "peer", "float32", "cpu")
     earlier = [Level(centre, spread, 15) for centre, spread in runs]
-    old = baseline(earlier, between_variance([earlier]))
+    old = baseline(earlier, machine_variance([earlier]))
     assert old.between >= FLOOR
     time = decide(key, "time", Level(now, within, 15), old, "", ALPHA)
     ratio = decide(key, "ratio", Level(2 * old.centre - now, within, 15), old, "", ALPHA)
@@ -225,11 +238,16 @@ def test_the_standard_error_is_one() -> None:
 
 def test_the_variance_between_runs_is_found() -> None:
     random = np.random.default_rng(0)
-    rows = [[level(random.normal(random.normal(0, 0.03), 0.02, 15)) for _ in range(6)] for _ in range(50)]
-    variance, freedom = between_variance(rows)
-    assert freedom == 250
-    assert variance**0.5 == pytest.approx(0.03, rel=0.1)
-    assert between_variance([[Level(0, 0.01, 15)]]) == (FLOOR**2, 0)
+
+    def rows(count: int, runs: int, between: float) -> list[list[Level]]:
+        return [[level(random.normal(random.normal(0, between), 0.02, 15)) for _ in range(runs)] for _ in range(count)]
+
+    for runs in (3, 6):
+        variance, freedom = machine_variance(rows(200, runs, 0.03))
+        assert freedom == 200 * (runs - 1)
+        assert variance**0.5 == pytest.approx(0.03, rel=0.1)
+    assert machine_variance(rows(12, 6, 0.02) + rows(2, 6, 3.0))[0] ** 0.5 == pytest.approx(0.02, rel=0.5)
+    assert machine_variance([[Level(0, 0.01, 15)]]) == (FLOOR**2, 0)
 
 
 def run_gate(run: Run, folder: Path, *options: str) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_impl.errors import MaxWhisperError
-from tests.perf import slowdowns
-from tests.perf.slowdowns import CLEAN, RERUN, SLOW_DOWNS, TRIES, main, record
+from tests.perf import slowdowns, slowed
+from tests.perf.slowdowns import CLEAN, RERUN, TRIES, main, record
+from tests.perf.slowed import SLOW_DOWNS
 from tests.recorded import Recorder
 
 
@@ -65,7 +66,7 @@ def test_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.write_text('#!/bin/sh\necho "slow: ${SLOW_DOWN:-none}" "$@"\nexit 1\n')
     script.chmod(0o755)
     monkeypatch.setattr(slowdowns.sys, "executable", str(script))
-    monkeypatch.delenv(slowdowns.VARIABLE, raising=False)
+    monkeypatch.delenv(slowed.VARIABLE, raising=False)
     for name in (CLEAN[0], *SLOW_DOWNS):
         with pytest.raises(MaxWhisperError, match=f"slow: {name if name in SLOW_DOWNS else 'none'} -m pytest"):
             slowdowns.time_decoding(name, tmp_path / "run.json")
@@ -75,9 +76,9 @@ def test_the_plugin_slows_down_only_when_told(monkeypatch: pytest.MonkeyPatch) -
     called: list[str] = []
     for name in SLOW_DOWNS:
         monkeypatch.setitem(SLOW_DOWNS, name, lambda name=name: called.append(name))
-    monkeypatch.delenv(slowdowns.VARIABLE, raising=False)
-    slowdowns.pytest_configure()
+    monkeypatch.delenv(slowed.VARIABLE, raising=False)
+    slowed.pytest_configure()
     assert not called
-    monkeypatch.setitem(os.environ, slowdowns.VARIABLE, "cross")
-    slowdowns.pytest_configure()
+    monkeypatch.setitem(os.environ, slowed.VARIABLE, "cross")
+    slowed.pytest_configure()
     assert called == ["cross"]

@@ -9,8 +9,8 @@ Blocks within a run are independent, with any distribution (stalls have long tai
 error 1.2533 · 1.4826 · MAD / √blocks, and one stalled round moves nothing. Runs are independent and normal around the
 level, which stands for what differs from process to process and hour to hour: memory layout, clocks, neighbours. Its
 variance is what the runs' medians scatter by beyond their standard errors. Few runs say little about it, so each row's
-is drawn towards the mean of all rows of the machine, which counts as much as PRIOR runs (Smyth's moderated t, 2004);
-it is never taken below FLOOR. A new run is compared with the median of the last runs by Student's t:
+is drawn towards that of the machine, the median over all rows, which counts as much as PRIOR runs (Smyth's moderated t,
+2004); it is never taken below FLOOR. A new run is compared with the median of the last runs by Student's t:
 
     spread² = between² · (1 + π/2 / runs) + within² of the new run + π/2 / runs · mean within² of the earlier runs
 
@@ -60,19 +60,23 @@ def pair(rounds: Sequence[float]) -> Level:
     return level(np.diff(even.reshape(-1, 2), axis=1)[:, 0])
 
 
-def between_variance(rows: Sequence[Sequence[Level]]) -> tuple[float, int]:
-    """What the levels of runs, by row, scatter by beyond their standard errors; and from how many degrees of freedom.
+def own_variance(runs: Sequence[Level]) -> tuple[float, int]:
+    """What the levels of a row's runs scatter by beyond their standard errors, which may be less than nothing; and from
+    how many degrees of freedom: (0, 0) of one run."""
+    if len(runs) < 2:
+        return 0.0, 0
+    scatter = float(np.var([run.centre for run in runs], ddof=1))
+    return scatter - float(np.mean([run.within**2 for run in runs])), len(runs) - 1
 
-    The variance is not below FLOOR²; with no two runs of any row it is FLOOR² of 0 degrees.
-    """
-    squares, errors, freedom = 0.0, 0.0, 0
-    for runs in rows:
-        degrees = len(runs) - 1
-        if degrees > 0:
-            squares += float(np.var([run.centre for run in runs])) * len(runs)
-            errors += float(np.mean([run.within**2 for run in runs])) * degrees
-            freedom += degrees
-    return (max(FLOOR**2, (squares - errors) / freedom) if freedom else FLOOR**2), freedom
+
+def machine_variance(rows: Sequence[Sequence[Level]]) -> tuple[float, int]:
+    """The same of a machine: the median over its rows, so that one restless row does not blind the others."""
+    found = [own_variance(runs) for runs in rows if len(runs) > 1]
+    if not found:
+        return FLOOR**2, 0
+    # a variance's own median lies below it, the more so the fewer the runs
+    unbiased = [variance * degrees / float(stats.chi2.median(degrees)) for variance, degrees in found]
+    return max(FLOOR**2, float(np.median(unbiased))), sum(degrees for _, degrees in found)
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,10 @@ class Baseline:
 
 
 def baseline(row: Sequence[Level], machine: tuple[float, int]) -> Baseline:
-    """`machine`: `between_variance` of all its rows."""
-    own, degrees = between_variance([row])
+    """`machine`: `machine_variance` of all its rows."""
+    own, degrees = own_variance(row)
     prior = min(PRIOR, machine[1])
-    variance = (prior * machine[0] + degrees * own) / max(prior + degrees, 1)
+    variance = max(0.0, (prior * machine[0] + degrees * own) / max(prior + degrees, 1))
     within = float(np.sqrt(np.mean([run.within**2 for run in row])))
     centre = float(np.median([run.centre for run in row]))
     return Baseline(centre, max(FLOOR, variance**0.5), within, len(row), max(prior + degrees, 1))

@@ -7,8 +7,7 @@ rerun, which must not be flagged; and a run for each slow-down, which must be. R
 names, are not timed again: earlier ones of the whole suite may be put there as clean-1.json and so on. The exit status
 is 1 if the gate is wrong about one of them.
 
-In the timed process this module is a pytest plugin (`-p tests.perf.slowdowns`) and slows the model down as
-$SLOW_DOWN says; parity is proven there as ever, since none of them changes a result.
+In the timed process `tests.perf.slowed` is a plugin; parity is proven there as ever, for none of them changes a result.
 """
 
 from __future__ import annotations
@@ -17,10 +16,8 @@ import argparse
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -30,79 +27,12 @@ from maxwhisper_impl.history import Run, read_run
 from maxwhisper_impl.status import StatusLine, complain
 from maxwhisper_impl.tables import print_whole
 from tests.perf.recording import ROOT
+from tests.perf.slowed import SLOW_DOWNS, VARIABLE
 from tests.perf.verdicts import MIN_RUNS, NOT_SLOWER, SLOWER, judge, unfit
 
-VARIABLE = "SLOW_DOWN"
-SHARE = 0.15
-"""Of a step's time, that the sleep adds."""
-
-
-def sleep_in_the_step() -> None:
-    """Each step sleeps for SHARE of the time that it has taken."""
-    from maxwhisper_impl.runtime import DecoderState
-
-    execute = DecoderState.execute
-
-    def slow(self: Any, *arguments: Any) -> Any:
-        begin = time.perf_counter()
-        results = execute(self, *arguments)
-        time.sleep(SHARE * (time.perf_counter() - begin))
-        return results
-
-    DecoderState.execute = slow
-
-
-def one_thread_less() -> None:
-    """MAX starts with one CPU fewer than the peer has."""
-    from maxwhisper_impl import runtime
-
-    start_engine = runtime.start_engine
-
-    def slow(count: int | None) -> None:
-        start_engine(count)
-        every = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, sorted(every)[:-1])
-        try:
-            runtime.InferenceSession(devices=[runtime.CPU()])  # its threads are those of the process now
-        finally:
-            os.sched_setaffinity(0, every)
-
-    runtime.start_engine = slow
-
-
-def uncached_cross() -> None:
-    """The keys and values of the cross-attention are computed again in each step."""
-    from maxwhisper_impl.runtime import DecoderState, Features, MaxRuntime
-
-    start, execute = MaxRuntime.start, DecoderState.execute
-
-    def listening(self: Any, features: Any, *arguments: Any) -> Any:
-        if not isinstance(features, Features):
-            features = Features(self.put(features), self._cross)
-        state = start(self, features, *arguments)
-        state.heard = features
-        return state
-
-    def slow(self: Any, *arguments: Any) -> Any:
-        self.cross = self.runtime._cross.execute(self.heard.buffer)
-        return execute(self, *arguments)
-
-    MaxRuntime.start, DecoderState.execute = listening, slow
-
-
-SLOW_DOWNS: dict[str, Callable[[], None]] = {
-    "sleep": sleep_in_the_step,
-    "thread": one_thread_less,
-    "cross": uncached_cross,
-}
 CLEAN = [f"clean-{number + 1}" for number in range(MIN_RUNS)]
 RERUN = "clean-again"
 TRIES = 3
-
-
-def pytest_configure() -> None:
-    if name := os.environ.get(VARIABLE):
-        SLOW_DOWNS[name]()
 
 
 def record(name: str, folder: Path) -> Run:
@@ -120,7 +50,7 @@ def record(name: str, folder: Path) -> Run:
 def time_decoding(name: str, path: Path) -> None:
     """In a process of its own; MaxWhisperError with pytest's words if a test fails."""
     command = [
-        *(sys.executable, "-m", "pytest", "-q", "-p", "tests.perf.slowdowns", "tests/perf/test_speed.py"),
+        *(sys.executable, "-m", "pytest", "-q", "-p", "tests.perf.slowed", "tests/perf/test_speed.py"),
         *("-k", "test_decode and faster-whisper and not smoke", "--checkpoint", "tiny.en"),
         *("--benchmark-json", str(path.absolute())),
     ]

@@ -8,6 +8,9 @@ reported as "no verdict", with the reason.
 An A/A pair contradicts where it strays by more than 2 %, and by more than CHANCE of its own standard errors. Without
 the second half, fifteen blocks of a decoding on a shared machine would be refused by chance alone in every third run:
 their pair has a standard error of 1.5 %. What noise does to the verdict is in its interval.
+
+Times are judged on a calm machine only: where the same version of the peer takes as long as it usually does, within
+CALM. Elsewhere the ratio has to do.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from maxwhisper_impl.history import Key, Row, Run
-from tests.perf.noise import Baseline, Level, baseline, between_variance, blocks_of, level, pair
+from tests.perf.noise import Baseline, Level, baseline, blocks_of, level, machine_variance, pair
 from tests.perf.ratio import VALID
 
 FIGURES = ("ratio", "time")
@@ -32,6 +35,7 @@ POWER = 0.95
 SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
 CHANCE = 2.5
+CALM = 0.10
 MIN_RUNS = 3
 MIN_BLOCKS = 8
 WINDOW = 10
@@ -93,11 +97,14 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
     for figure in FIGURES:
         old = {row.key: comparable(row, run, before, figure) for row in fit}
         levels = {key: [measured(each.rows[key], figure) for each in runs] for key, (runs, _) in old.items()}
-        machine = between_variance(list(levels.values()))
+        machine = machine_variance(list(levels.values()))
         for row in fit:
             runs, left_out = old[row.key]
             if len(runs) < MIN_RUNS:
                 findings.append(Finding(row.key, figure, NO_VERDICT, too_little(len(runs), left_out)))
+                continue
+            if figure == "time" and (why := unrest(row, run, runs)):
+                findings.append(Finding(row.key, figure, NO_VERDICT, why))
                 continue
             now, then = measured(row, figure), baseline(levels[row.key], machine)
             judged.append((row.key, figure, now, then, runs[-1].commit))
@@ -138,7 +145,22 @@ def comparable(row: Row, run: Run, before: Sequence[Run], figure: str) -> tuple[
             left_out["with another version of the peer"] += 1
         else:
             kept.append(old)
-    return kept[-WINDOW:], left_out
+    if figure == "time":
+        calm = [old for old in kept if not unrest(old.rows[row.key], old, kept)]
+        left_out["on a machine that was not calm"] += len(kept) - len(calm)
+        kept = calm
+    return kept[-WINDOW:], +left_out
+
+
+def unrest(row: Row, run: Run, among: Sequence[Run]) -> str:
+    """How far the peer's time is from what it usually takes, if that is far; versions that differ say nothing."""
+    same = [old for old in among if old.peer_versions(row.key.peer) == run.peer_versions(row.key.peer)]
+    if not same:
+        return ""
+    usual = float(np.median([old.rows[row.key].peer_seconds for old in same]))
+    if abs(np.log(row.peer_seconds / usual)) <= np.log1p(CALM):
+        return ""
+    return f"the machine is not what it was: {row.key.peer} takes {row.peer_seconds / usual:.2f} times its usual time"
 
 
 def too_little(runs: int, left_out: Counter[str]) -> str:
