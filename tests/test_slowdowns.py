@@ -51,7 +51,7 @@ def test_an_invalid_run_is_timed_again(tmp_path: Path, monkeypatch: pytest.Monke
         recorder.within = 0.001 if len(asked) == 2 else 0.5
         recorder.run().path.rename(path)
 
-    monkeypatch.setattr(slowdowns, "time_decoding", loud)
+    monkeypatch.setattr(slowdowns, "time_it", loud)
     assert all(row.valid for row in record("sleep", tmp_path).rows.values())
     assert asked == ["sleep"] * 2
     record("sleep", tmp_path)
@@ -69,7 +69,7 @@ def test_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(slowed.VARIABLE, raising=False)
     for name in (CLEAN[0], *SLOW_DOWNS):
         with pytest.raises(MaxWhisperError, match=f"slow: {name if name in SLOW_DOWNS else 'none'} -m pytest"):
-            slowdowns.time_decoding(name, tmp_path / "run.json")
+            slowdowns.time_it(name, tmp_path / "run.json")
 
 
 def test_the_plugin_slows_down_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:

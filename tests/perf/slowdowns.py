@@ -1,8 +1,8 @@
-"""Seeded slow-downs of decoding, from end to end: each is timed as any run is, and has to be caught by the gate.
+"""Seeded slow-downs, from end to end: each is timed as any run is, and has to be caught by the gate.
 
     python -m tests.perf.slowdowns [--into DIR] [--only NAME]
 
-times decoding with tiny.en beside faster-whisper in processes of their own: MIN_RUNS clean runs, the history; a clean
+times tiny.en beside faster-whisper, encoding and decoding, in processes of their own: MIN_RUNS clean runs, the history; a clean
 rerun, which must not be flagged; and a run for each slow-down, which must be. Runs that are in DIR already, by these
 names, are not timed again: earlier ones of the whole suite may be put there as clean-1.json and so on. The exit status
 is 1 if the gate is wrong about one of them.
@@ -40,18 +40,18 @@ def record(name: str, folder: Path) -> Run:
     path = folder / f"{name}.json"
     for _ in range(0 if path.is_file() else TRIES):
         draft = folder / f".{name}.json"
-        time_decoding(name, draft)
+        time_it(name, draft)
         draft.replace(path)
         if not any(map(unfit, read_run(path).rows.values())):
             break
     return read_run(path)
 
 
-def time_decoding(name: str, path: Path) -> None:
+def time_it(name: str, path: Path) -> None:
     """In a process of its own; MaxWhisperError with pytest's words if a test fails."""
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "tests.perf.slowed", "tests/perf/test_speed.py"),
-        *("-k", "test_decode and faster-whisper and not smoke", "--checkpoint", "tiny.en"),
+        *("-k", "(test_encode or test_decode) and faster-whisper and not smoke", "--checkpoint", "tiny.en"),
         *("--benchmark-json", str(path.absolute())),
     ]
     slow = {VARIABLE: name} if name in SLOW_DOWNS else {}
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def show(folder: Path) -> int:
     """Every run judged beside the clean ones; 1 if a slow-down was missed or the clean rerun was not."""
     clean = [read_run(folder / f"{name}.json") for name in CLEAN]
-    table = Table(box=SIMPLE_HEAD, title=f"slow-downs seeded into decoding, beside {len(clean)} clean runs")
-    for column in ("run", "figure", "before", "now", "time", "interval", "verdict", "right?"):
+    table = Table(box=SIMPLE_HEAD, title=f"seeded slow-downs, beside {len(clean)} clean runs")
+    for column in ("run", "case", "figure", "before", "now", "time", "interval", "verdict", "right?"):
         table.add_column(column)
     wrong = False
     for name in [RERUN, *SLOW_DOWNS]:
@@ -97,7 +97,7 @@ def show(folder: Path) -> int:
         for f in findings:
             interval = f"[{f.low:+.1%}, {f.high:+.1%}]"
             cells = (f.shown(f.before), f.shown(f.now), f"{f.slower:+.1%}", interval, f.verdict + f.reason)
-            table.add_row(name, f.figure, *cells, "yes" if right else "NO", style=None if right else "red")
+            table.add_row(name, f.key.what, f.figure, *cells, "yes" if right else "NO", style=None if right else "red")
     print_whole(table)
     return int(wrong)
 

@@ -16,15 +16,15 @@ def sleep_in_the_step() -> None:
     """Each step sleeps for SHARE of the time that it has taken."""
     from maxwhisper_impl.runtime import DecoderState
 
-    execute = DecoderState.execute
+    step = DecoderState.step
 
-    def slow(self: Any, *arguments: Any) -> Any:
+    def slow(self: Any, *arguments: Any, **named: Any) -> Any:
         begin = time.perf_counter()
-        results = execute(self, *arguments)
+        logits = step(self, *arguments, **named)
         time.sleep(SHARE * (time.perf_counter() - begin))
-        return results
+        return logits
 
-    DecoderState.execute = slow
+    DecoderState.step = slow
 
 
 def one_thread_less() -> None:
