@@ -2,10 +2,10 @@
 
     python -m tests.perf.slowdowns [--into DIR] [--only NAME]
 
-times tiny.en beside faster-whisper, encoding and decoding, in processes of their own: MIN_RUNS clean runs, the history; a clean
-rerun, which must not be flagged; and a run for each slow-down, which must be. Runs that are in DIR already, by these
-names, are not timed again: earlier ones of the whole suite may be put there as clean-1.json and so on. The exit status
-is 1 if the gate is wrong about one of them.
+times tiny.en beside faster-whisper, encoding and decoding, in processes of their own: MIN_RUNS clean runs, the
+history; a clean rerun, which must not be flagged; and a run for each slow-down, which must be. Runs that are in DIR
+already, by these names, are not timed again: earlier ones of the whole suite may be put there as clean-1.json and so
+on. The exit status is 1 if the gate is wrong about one of them.
 
 In the timed process `tests.perf.slowed` is a plugin; parity is proven there as ever, for none of them changes a result.
 """
