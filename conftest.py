@@ -29,7 +29,7 @@ from tests.transcripts import Transcripts, is_window
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
-pytest_plugins = ["tests.run_file"]
+pytest_plugins = ["tests.run_file", "tests.perf.recording"]
 DEFAULT_CHECKPOINTS = ("tiny.en", "base")
 DTYPES = ("float32", "bfloat16", "int8")
 OURS = "maxwhisper_impl"

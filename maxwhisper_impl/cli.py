@@ -1,4 +1,4 @@
-"""The command `maxwhisper`: transcribe, compare, convert, report. The flags of `transcribe` are openai-whisper's."""
+"""The command `maxwhisper`: transcribe, compare, convert, history, report. `transcribe` has openai-whisper's flags."""
 
 from __future__ import annotations
 
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands.add_parser("compare", help="several systems side by side", formatter_class=_Formatter))
     _add_convert(commands.add_parser("convert", help="a checkpoint in another format", formatter_class=_Formatter))
     _add_report(commands.add_parser("report", help="a page of what run files say", formatter_class=_Formatter))
+    _add_history(commands.add_parser("history", help="recorded runs of the benchmarks", formatter_class=_Formatter))
     return parser
 
 
@@ -243,3 +244,13 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     add("source", metavar="SRC", help="model name, .pt, .npz, Hugging Face folder or CTranslate2 folder")
     add("target", metavar="OUT", help="name ending in .pt or .npz, or a folder that --format describes")
     add("--format", choices=("pt", "npz", "huggingface", "ctranslate2"), help="of OUT, where its name does not tell")
+
+
+def _add_history(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Recorded runs of the benchmarks: ours beside the peers, run by run."
+    add = parser.add_argument
+    add("--from", dest="folder", metavar="DIR", help="the recorded runs (default: tests/perf/history)")
+    add("--case", metavar="PART", help="only rows whose names have this in them: decode, tiny.en, faster-whisper, …")
+    add("--machine", metavar="FINGERPRINT", help="its first digits, or all (default: this kind of machine)")
+    add("--json", metavar="OUT", help="write the rows")
+    add("--plot", metavar="OUT", help="write a picture (.png, .svg or .pdf)")

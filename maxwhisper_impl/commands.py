@@ -207,12 +207,7 @@ def compare(options: Namespace) -> int:
     systems, models = _names([options.systems]), _names(options.model or ["tiny.en,base"])
     for name in systems:
         parse_system(name)
-    outputs = [Path(name) for name in (options.json, options.plot) if name]
-    for path in outputs:
-        if not path.absolute().parent.is_dir():
-            raise OptionError(f"{path}: there is no folder {path.parent}")
-    if options.plot and Path(options.plot).suffix not in PICTURES:
-        raise OptionError(f"{options.plot}: the name of a picture ends in {', '.join(PICTURES)}")
+    check_outputs(options)
     start = time.monotonic()
 
     def say(line: str) -> None:
@@ -255,6 +250,31 @@ def report(options: Namespace) -> int:
         page = make_page(read_runs(options.runs), status).encode()
     write_whole(out, page)
     print(f"{out}: {len(page) / 1e6:.1f} MB")
+    return 0
+
+
+def check_outputs(options: Namespace) -> None:
+    """Before any work: OptionError where --json or --plot cannot be written."""
+    for path in (Path(name) for name in (options.json, options.plot) if name):
+        if not path.absolute().parent.is_dir():
+            raise OptionError(f"{path}: there is no folder {path.parent}")
+    if options.plot and Path(options.plot).suffix not in PICTURES:
+        raise OptionError(f"{options.plot}: the name of a picture ends in {', '.join(PICTURES)}")
+
+
+def history(options: Namespace) -> int:
+    """The table on stdout; HistoryError where nothing has been recorded."""
+    from .history import FOLDER, choose, read_history
+    from .history_view import print_table, write_json, write_plot
+
+    check_outputs(options)
+    folder = Path(options.folder or FOLDER)
+    runs = choose(read_history(folder, warn), folder, options.machine, options.case)
+    print_table(runs, options.case)
+    if options.json:
+        write_json(Path(options.json), runs, options.case)
+    if options.plot:
+        write_plot(Path(options.plot), runs, options.case)
     return 0
 
 

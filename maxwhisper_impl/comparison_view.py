@@ -10,27 +10,19 @@ from typing import TYPE_CHECKING, Any
 from .files import write_whole
 from .machine import commit, machine, now, versions
 from .systems import SYSTEMS, Pinned, label
+from .tables import print_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from .compare import Comparison, Row
 
-WIDEST = 1000
-"""columns of a table that has all the room it wants"""
-
 COLUMNS = ("model", "system", "device", "dtype", "time", "RTF", "speed-up", "WER", "agreement", "load", "memory")
 
 
 def print_table(comparison: Comparison) -> None:
     """The table on stdout, and what did not get through below it."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    shown, console = table(comparison), Console()
-    # a terminal that is too narrow wraps the lines, but no figure is cut off
-    console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDEST), shown).maximum)
-    console.print(shown)
+    console = print_whole(table(comparison))
     for failure in comparison.failures:
         console.print(f"{label(failure.spec)} failed: {failure.reason}", markup=False, style="red")
 

@@ -27,3 +27,7 @@ class RunFileError(MaxWhisperError, ValueError):
 
 class DeviceError(MaxWhisperError, RuntimeError):
     """The device or dtype asked for is not there."""
+
+
+class HistoryError(MaxWhisperError, ValueError):
+    """A recorded run or the folder of them cannot be read, or is none."""

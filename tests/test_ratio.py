@@ -1,11 +1,13 @@
 """The statistics of the perf gates: on times whose true ratio is known, and on times that prove nothing."""
 
+import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from tests.perf.ratio import Interleaved, ratio
+from tests.perf.ratio import Interleaved, ratio, until_idle
 
 
 def times(
@@ -74,10 +76,45 @@ def test_no_measurement_is_an_error(ours: list[float], peer: list[float]) -> Non
 def test_rounds_are_interleaved_as_abba(rounds: int) -> None:
     order: list[str] = []
     record: Callable[[str], Callable[[], None]] = lambda name: lambda: order.append(name)  # noqa: E731
-    peer = Interleaved(record("P"))
+    peer = Interleaved(record("P"), settle=lambda: None)
     for _ in range(rounds):
         peer.setup()
         order.append("O")
     peer.finish()
     assert "".join(order) == ("POOP" * rounds)[: 2 * rounds]
     assert len(peer.times) == rounds
+
+
+def test_each_round_begins_at_rest() -> None:
+    order: list[str] = []
+    peer = Interleaved(lambda: order.append("P"), settle=lambda: order.append("-"))
+    for _ in range(4):
+        peer.setup()
+        order.append("O")
+    peer.finish()
+    assert "".join(order) == "-P-O-O-P-P-O-O-P"
+
+
+def test_threads_that_spin_are_waited_for() -> None:
+    def spin(until: float) -> None:
+        while time.perf_counter() < until:
+            pass
+
+    start = time.perf_counter()
+    other = threading.Thread(target=spin, args=(start + 0.4,))
+    other.start()
+    assert until_idle()
+    assert time.perf_counter() - start >= 0.35
+    other.join()
+    assert not until_idle(limit=0)
+
+
+def test_a_process_that_never_rests_is_not_waited_for_for_ever() -> None:
+    stop = threading.Event()
+    other = threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)])
+    other.start()
+    start = time.perf_counter()
+    assert not until_idle(limit=0.3)
+    assert time.perf_counter() - start < 2
+    stop.set()
+    other.join()

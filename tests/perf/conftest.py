@@ -1,9 +1,14 @@
-"""Interleaved measurements of the implementation under test against each peer, with the same weights in one process."""
+"""Interleaved measurements of the implementation under test against each peer, with the same weights in one process.
+
+No timing counts for a configuration that has not passed parity and WER in the same run: a test compares what it is
+about to time, and `heard` the text and its errors, before `race` takes a time.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +16,11 @@ import pytest
 
 from maxwhisper_impl.audio import load_audio
 from maxwhisper_impl.corpus import Clip
-from tests import record
-from tests.implementations import IMPLEMENTATIONS, Model
+from maxwhisper_impl.scoring import word_errors
+from tests import compare, record
+from tests.implementations import IMPLEMENTATIONS, Model, checkpoint_name
 from tests.perf.ratio import Interleaved, Ratio, ratio
+from tests.perf.recording import rounded
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -38,11 +45,52 @@ def peer(request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint:
     return Peer(request.param, other)
 
 
-@pytest.fixture
-def race(benchmark: BenchmarkFixture, peer: Peer) -> Callable[..., Ratio]:
-    """`race(name, ours, theirs, rounds)`: both once unmeasured, then in ABBA rounds; the ratio, also into the JSON."""
+@dataclass(frozen=True)
+class Heard:
+    """What the timed configuration wrote, and its word error rate, a fraction; None for random weights."""
 
-    def run(name: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Ratio:
+    text_hash: str | None = None
+    wer: float | None = None
+    words: int = 0
+
+
+def checked(name: str, text: str, original: str, clip: Clip) -> Heard:
+    """Of a text that is no worse than the original's: AssertionError if it is."""
+    got, want = (word_errors([(clip.text or "", written, clip.language)]) for written in (text, original))
+    compare.assert_wer(f"{name}, timed", got.rate, want.rate, words=want.words)
+    return Heard(hashlib.sha256(text.encode()).hexdigest()[:16], got.rate, want.words)
+
+
+@pytest.fixture(scope="session")
+def heard(model: Model, oracle: Model, checkpoint: Checkpoint, utterance: Spoken, is_random: bool) -> Heard:
+    """Once for each checkpoint: what the implementation under test makes of the timed utterance."""
+    if is_random:
+        return Heard()
+    options = {"language": "en", "without_timestamps": True}
+    ours, original = (system.decode(system.mel(utterance.audio)[None], **options)[0].text for system in (model, oracle))
+    return checked("utterance", ours, original, utterance.clip)
+
+
+@pytest.fixture
+def race(
+    benchmark: BenchmarkFixture,
+    peer: Peer,
+    heard: Heard,
+    checkpoint: Checkpoint,
+    is_random: bool,
+    device: str,
+    dtype: str,
+    request: pytest.FixtureRequest,
+) -> Callable[..., Ratio]:
+    """`race(case, ours, theirs, rounds)`: both once unmeasured, then in ABBA rounds; the ratio, also into the JSON.
+
+    `said`: what this case wrote, where that is not the utterance.
+    """
+    name = f"{checkpoint_name(checkpoint)}{' random' if is_random else ''}"
+
+    def run(
+        case: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, said: Heard = heard
+    ) -> Ratio:
         ours()
         theirs()
         other = Interleaved(theirs)
@@ -50,32 +98,60 @@ def race(benchmark: BenchmarkFixture, peer: Peer) -> Callable[..., Ratio]:
         other.finish()
         if benchmark.stats is None:
             pytest.skip("pytest-benchmark is switched off")
-        got = ratio(benchmark.stats.stats.data, other.times)
+        times = benchmark.stats.stats.data
+        got = ratio(times, other.times)
         benchmark.extra_info.update(
+            case=case,
+            checkpoint=name,
+            impl=request.config.getoption("--impl"),
             peer=peer.name,
+            device=device,
+            dtype=dtype,
             peer_seconds=float(np.median(other.times)),
+            peer_rounds=[rounded(x) for x in other.times],
             ratio=got.median,
             low=got.low,
             high=got.high,
             validity=got.validity,
             valid=got.valid,
+            **asdict(said),
         )
-        ours_ms = 1e3 * float(np.median(benchmark.stats.stats.data))
-        record.note(f"perf {name}: {ours_ms:.1f} ms, {peer.name} {1e3 * float(np.median(other.times)):.1f} ms: {got}")
+        took = [f"{who} {1e3 * float(np.median(t)):.1f} ms" for who, t in (("ours", times), (peer.name, other.times))]
+        record.note(f"perf {case} {name}: {', '.join(took)}: {got}")
         record.count("ratios")
         return got
 
     return run
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """A clip and its samples, float32 at 16 kHz."""
+
+    clip: Clip
+    audio: np.ndarray
+
+
+def longest(clips: list[Clip], seconds: float = np.inf) -> Spoken:
+    """The longest English clip below `seconds`."""
+    spoken = [clip for clip in clips if clip.language == "en" and clip.text and clip.seconds < seconds]
+    clip = max(spoken, key=lambda clip: clip.seconds)
+    return Spoken(clip, load_audio(clip.audio))
+
+
 @pytest.fixture(scope="session")
-def utterance(clips: list[Clip]) -> np.ndarray:
+def utterance(clips: list[Clip]) -> Spoken:
     """The longest English utterance of one window."""
-    spoken = [clip for clip in clips if clip.language == "en" and clip.text and clip.seconds < 30]
-    return load_audio(max(spoken, key=lambda clip: clip.seconds).audio)
+    return longest(clips, 30)
 
 
 @pytest.fixture(scope="session")
-def long_clip_audio(clips: list[Clip]) -> np.ndarray:
+def reading(clips: list[Clip]) -> Spoken:
     """The longest English file."""
-    return load_audio(max((c for c in clips if c.language == "en" and c.text), key=lambda c: c.seconds).audio)
+    return longest(clips)
+
+
+@pytest.fixture(scope="session")
+def is_random(checkpoint: Checkpoint) -> bool:
+    """Whether nobody trained these weights: what they write says nothing."""
+    return checkpoint.source.stem.startswith("random-")

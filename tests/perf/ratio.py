@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time, sleep
 
 import numpy as np
 
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 VALID = 0.02
+SLICE, IDLE = 0.02, 0.25
+"""Seconds over which a process is watched, and the share of a CPU that one at rest may use."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Ratio:
 
     @property
     def valid(self) -> bool:
-        return abs(np.log(self.validity)) <= np.log(1 + VALID)
+        return bool(abs(np.log(self.validity)) <= np.log(1 + VALID))
 
     def __str__(self) -> str:
         doubt = "" if self.valid else ", INVALID"
@@ -50,15 +52,36 @@ def ratio(ours: Sequence[float], peer: Sequence[float], seed: int = 0) -> Ratio:
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(medians, [tail, 100 - tail])
     median = float(np.median(blocks))
-    stray = max((float(np.median(np.diff(x.reshape(-1, 2), axis=1))) for x in (a, b)), key=abs)
-    return Ratio(*(float(np.exp(x)) for x in (median, min(low, median), max(high, median), stray)), len(blocks))
+    figures = (float(np.exp(x)) for x in (median, min(low, median), max(high, median)))
+    return Ratio(*figures, validity(a, b), len(blocks))
+
+
+def validity(ours: np.ndarray, peer: np.ndarray) -> float:
+    """The A/A pair's ratio of rounds' logarithms [rounds]: of the system whose two rounds in a block differ more."""
+    return float(np.exp(max((np.median(np.diff(x.reshape(-1, 2), axis=1)) for x in (ours, peer)), key=abs)))
+
+
+def until_idle(limit: float = 2.0) -> bool:
+    """Waits until this process's threads use a quarter of a CPU at most; False if not within `limit` seconds."""
+    until = perf_counter() + limit
+    while perf_counter() < until:
+        start, used = perf_counter(), process_time()
+        sleep(SLICE)
+        if process_time() - used <= IDLE * (perf_counter() - start):
+            return True
+    return False
 
 
 class Interleaved:
     """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours."""
 
-    def __init__(self, peer: Callable[[], object], clock: Callable[[], float] = perf_counter):
-        self.peer, self.clock = peer, clock
+    def __init__(
+        self,
+        peer: Callable[[], object],
+        clock: Callable[[], float] = perf_counter,
+        settle: Callable[[], object] | None = None,
+    ):
+        self.peer, self.clock, self.settle = peer, clock, settle or until_idle
         self.times: list[float] = []
         self._round = 0
 
@@ -69,6 +92,7 @@ class Interleaved:
                 self._run()
             self._run()
         self._round += 1
+        self.settle()
 
     def finish(self) -> None:
         """The last round's P, where it is still missing."""
@@ -76,6 +100,7 @@ class Interleaved:
             self._run()
 
     def _run(self) -> None:
+        self.settle()
         start = self.clock()
         self.peer()
         self.times.append(self.clock() - start)

@@ -12,7 +12,7 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip
 from tests import compare
-from tests.perf.conftest import Peer
+from tests.perf.conftest import Peer, checked
 from tests.perf.ratio import Ratio
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ def test_cold_start(
     clip = min((c for c in clips if c.language == "en" and c.text and c.seconds > 4), key=lambda c: c.seconds)
     impl = request.config.getoption("--impl")
     want = first_text("openai-whisper", checkpoint, clip.audio)
-    compare.assert_text("ours, cold", first_text(impl, checkpoint, clip.audio), want)
+    text = first_text(impl, checkpoint, clip.audio)
+    compare.assert_text("ours, cold", text, want)
     race(
         "cold start",
         lambda: first_text(impl, checkpoint, clip.audio),
         lambda: first_text(peer.name, checkpoint, clip.audio),
         4,
+        checked("cold start", text, want, clip),
     )
     seconds = sorted(benchmark.stats.stats.data)[len(benchmark.stats.stats.data) // 2]
     assert seconds <= LIMIT, f"{seconds:.1f} s to the first text, at most {LIMIT} s"

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from maxwhisper_impl.scoring import normalizer
 from tests import compare
 from tests.implementations import PINNED, Model, checkpoint_name
-from tests.perf.conftest import Peer
+from tests.perf.conftest import Peer, Spoken, checked
 from tests.perf.ratio import Ratio
 
 pytestmark = pytest.mark.first_checkpoint
@@ -39,24 +38,22 @@ def gate(case: str, checkpoint: Checkpoint, peer: Peer, got: Ratio) -> None:
 
 
 def encode(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
 ) -> Ratio:
-    mel = oracle.mel(utterance)[None]
+    mel = oracle.mel(utterance.audio)[None]
     compare.assert_tensor("features", model.encode(mel), oracle.encode(mel), "encoder.ln_post")
-    return race(
-        f"encode {checkpoint_name(checkpoint)}", lambda: model.encode(mel), lambda: peer.model.encode(mel), rounds
-    )
+    return race("encode", lambda: model.encode(mel), lambda: peer.model.encode(mel), rounds)
 
 
 def decode(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
 ) -> Ratio:
-    features, options = oracle.encode(oracle.mel(utterance)[None]), {"language": "en", "without_timestamps": True}
+    features, options = oracle.encode(oracle.mel(utterance.audio)[None]), {"language": "en", "without_timestamps": True}
     want = oracle.decode(features, **options)[0].tokens
     for name, system in (("ours", model), (peer.name, peer.model)):
         compare.assert_tokens(f"{name}, timed decode", system.decode(features, **options)[0].tokens, want, minimum=20)
     return race(
-        f"decode {len(want)} steps {checkpoint_name(checkpoint)}",
+        f"decode {len(want)} steps",
         lambda: model.decode(features, **options),
         lambda: peer.model.decode(features, **options),
         rounds,
@@ -64,19 +61,21 @@ def decode(
 
 
 def transcribe(
-    model: Model, oracle: Model, peer: Peer, audio: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+    model: Model, oracle: Model, peer: Peer, reading: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
 ) -> Ratio:
-    options = {**PINNED, "language": "en"}
-    want = oracle.transcribe(audio, **options)["text"]
-    compare.assert_text("ours, timed transcribe", model.transcribe(audio, **options)["text"], want)
+    audio, options = reading.audio, {**PINNED, "language": "en"}
+    want, text = (system.transcribe(audio, **options)["text"] for system in (oracle, model))
+    compare.assert_text("ours, timed transcribe", text, want)
+    said = checked("reading", text, want, reading.clip)
     normal = normalizer("en")
     theirs = normal(peer.model.transcribe(audio, **options)["text"]).split()
     assert abs(len(theirs) - len(normal(want).split())) < 0.05 * len(theirs), f"{peer.name} wrote another text"
     return race(
-        f"transcribe {len(audio) / 16000:.0f} s {checkpoint_name(checkpoint)}",
+        f"transcribe {reading.clip.seconds:.0f} s",
         lambda: model.transcribe(audio, **options),
         lambda: peer.model.transcribe(audio, **options),
         rounds,
+        said,
     )
 
 
@@ -84,20 +83,21 @@ def transcribe(
     "rounds", [pytest.param(SMOKE, id="smoke"), pytest.param(FULL, id="full", marks=pytest.mark.slow)]
 )
 def test_mel(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint, rounds: int
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
 ) -> None:
-    compare.assert_tensor("mel", model.mel(utterance), oracle.mel(utterance), "mel")
-    race(f"mel {checkpoint.dims.n_mels}", lambda: model.mel(utterance), lambda: peer.model.mel(utterance), rounds)
+    audio = utterance.audio
+    compare.assert_tensor("mel", model.mel(audio), oracle.mel(audio), "mel")
+    race(f"mel {checkpoint.dims.n_mels}", lambda: model.mel(audio), lambda: peer.model.mel(audio), rounds)
 
 
 def test_encode_smoke(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
     encode(model, oracle, peer, utterance, race, checkpoint, SMOKE)
 
 
 def test_decode_smoke(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
     decode(model, oracle, peer, utterance, race, checkpoint, SMOKE)
 
@@ -105,7 +105,7 @@ def test_decode_smoke(
 @pytest.mark.slow
 @pytest.mark.small_dims
 def test_encode(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
     gate("encode", checkpoint, peer, encode(model, oracle, peer, utterance, race, checkpoint, FULL))
 
@@ -113,13 +113,13 @@ def test_encode(
 @pytest.mark.slow
 @pytest.mark.small_dims
 def test_decode(
-    model: Model, oracle: Model, peer: Peer, utterance: np.ndarray, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
     gate("decode", checkpoint, peer, decode(model, oracle, peer, utterance, race, checkpoint, FULL))
 
 
 @pytest.mark.slow
 def test_transcribe(
-    model: Model, oracle: Model, peer: Peer, long_clip_audio: np.ndarray, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, reading: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
-    gate("transcribe", checkpoint, peer, transcribe(model, oracle, peer, long_clip_audio, race, checkpoint, 8))
+    gate("transcribe", checkpoint, peer, transcribe(model, oracle, peer, reading, race, checkpoint, 8))

@@ -1,0 +1,109 @@
+"""The noise model of the gate: how far a clean run's figure may lie from those of earlier clean runs.
+
+A figure of a run is the median of its blocks' logarithms: of the peer's time over ours ("ratio"), or of our time
+("time"); a block is two neighbouring rounds. The model of block b of row r in run i is
+
+    x[r, i, b] = level[r] + between[r, i] + within[r, i, b]
+
+Blocks within a run are independent, with any distribution (stalls have long tails): their median has the standard
+error 1.2533 · 1.4826 · MAD / √blocks, and one stalled round moves nothing. Runs are independent and normal around the
+level, which stands for what differs from process to process and hour to hour: memory layout, clocks, neighbours. Its
+variance is what the runs' medians scatter by beyond their standard errors. Few runs say little about it, so each row's
+is drawn towards that of the machine, the median over all rows, which counts as much as PRIOR runs (Smyth's moderated t,
+2004); it is never taken below FLOOR. A new run is compared with the median of the last runs by Student's t:
+
+    spread² = between² · (1 + π/2 / runs) + within² of the new run + π/2 / runs · mean within² of the earlier runs
+
+`python -m tests.perf.power` puts the model to the test on the recorded blocks, which it does not have to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+MAD_TO_SD = 1.4826
+MEDIAN = float(np.sqrt(np.pi / 2))
+"""The standard error of a median over that of a mean, for normal values."""
+PRIOR = 8
+FLOOR = 0.005
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a run's blocks lie: their median, a logarithm, and its standard error."""
+
+    centre: float
+    within: float
+    blocks: int
+
+
+def level(blocks: np.ndarray) -> Level:
+    """`blocks`: logarithms, [n]."""
+    centre = float(np.median(blocks))
+    spread = MAD_TO_SD * float(np.median(np.abs(blocks - centre)))
+    return Level(centre, MEDIAN * spread / len(blocks) ** 0.5, len(blocks))
+
+
+def blocks_of(ours: Sequence[float], peer: Sequence[float]) -> dict[str, np.ndarray]:
+    """Both figures' blocks, [rounds // 2] each, of rounds in seconds; an odd last round is left out."""
+    a, b = (np.log(np.asarray(side[: len(side) // 2 * 2], np.float64)).reshape(-1, 2) for side in (ours, peer))
+    return {"ratio": (b - a).mean(axis=1), "time": a.mean(axis=1)}
+
+
+def pair(rounds: Sequence[float]) -> Level:
+    """The A/A pair of one system: by how much the second round of a block took longer than the first, a logarithm."""
+    even = np.log(np.asarray(rounds[: len(rounds) // 2 * 2], np.float64))
+    return level(np.diff(even.reshape(-1, 2), axis=1)[:, 0])
+
+
+def own_variance(runs: Sequence[Level]) -> tuple[float, int]:
+    """What the levels of a row's runs scatter by beyond their standard errors, which may be less than nothing; and from
+    how many degrees of freedom: (0, 0) of one run."""
+    if len(runs) < 2:
+        return 0.0, 0
+    scatter = float(np.var([run.centre for run in runs], ddof=1))
+    return scatter - float(np.mean([run.within**2 for run in runs])), len(runs) - 1
+
+
+def machine_variance(rows: Sequence[Sequence[Level]]) -> tuple[float, int]:
+    """The same of a machine: the median over its rows, so that one restless row does not blind the others."""
+    found = [own_variance(runs) for runs in rows if len(runs) > 1]
+    if not found:
+        return FLOOR**2, 0
+    # a variance's own median lies below it, the more so the fewer the runs
+    unbiased = [variance * degrees / float(stats.chi2.median(degrees)) for variance, degrees in found]
+    return max(FLOOR**2, float(np.median(unbiased))), sum(degrees for _, degrees in found)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What earlier runs say of a row: where it lies, by how much runs differ, and how sure that is."""
+
+    centre: float
+    between: float
+    within: float
+    runs: int
+    freedom: float
+
+    def spread(self, new: Level) -> float:
+        """Standard deviation of the difference to a new run, if nothing has changed."""
+        few = MEDIAN**2 / self.runs
+        return float(np.sqrt(self.between**2 * (1 + few) + new.within**2 + few * self.within**2))
+
+    def critical(self, alpha: float) -> float:
+        """Spreads that noise exceeds upwards with probability `alpha`."""
+        return float(stats.t.ppf(1 - alpha, self.freedom))
+
+
+def baseline(row: Sequence[Level], machine: tuple[float, int]) -> Baseline:
+    """`machine`: `machine_variance` of all its rows."""
+    own, degrees = own_variance(row)
+    prior = min(PRIOR, machine[1])
+    variance = max(0.0, (prior * machine[0] + degrees * own) / max(prior + degrees, 1))
+    within = float(np.sqrt(np.mean([run.within**2 for run in row])))
+    centre = float(np.median([run.centre for run in row]))
+    return Baseline(centre, max(FLOOR, variance**0.5), within, len(row), max(prior + degrees, 1))

@@ -1,0 +1,190 @@
+"""What a run's figures say beside those of earlier runs of the same kind of machine: slower, not slower, no verdict.
+
+Each row is judged twice, by the model of `noise.py`: by its ratio to the peer of the same run, and by its own time. All
+verdicts of a run together raise a false alarm in at most ALPHA of clean runs: each gets an equal share of it. Nothing
+is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history; it is
+reported as "no verdict", with the reason.
+
+An A/A pair contradicts where it strays by more than 2 %, and by more than CHANCE of its own standard errors. Without
+the second half, fifteen blocks of a decoding on a shared machine would be refused by chance alone in every third run:
+their pair has a standard error of 1.5 %. What noise does to the verdict is in its interval.
+
+Times are judged on a calm machine only: where the same version of the peer takes as long as it usually does, within
+CALM. Elsewhere the ratio has to do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from maxwhisper_impl.history import Key, Row, Run
+from tests.perf.noise import Baseline, Level, baseline, blocks_of, level, machine_variance, pair
+from tests.perf.ratio import VALID
+
+FIGURES = ("ratio", "time")
+BOTH = "both"
+SLOWER, NOT_SLOWER, NO_VERDICT = "slower", "not slower", "no verdict"
+ALPHA = 0.01
+"""How often a run that is no slower may be called so, all its rows together."""
+POWER = 0.95
+SMALLEST = 0.03
+"""What is slower by less is not called so, however sure it is."""
+CHANCE = 2.5
+CALM = 0.10
+MIN_RUNS = 3
+MIN_BLOCKS = 8
+WINDOW = 10
+"""Earlier runs that count: the last ones."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row's figure now and before. `slower`, a fraction, is how much longer we take now, within [low, high]."""
+
+    key: Key
+    figure: str
+    verdict: str
+    reason: str = ""
+    before: float = np.nan
+    """a ratio, or seconds: the median over the earlier runs"""
+    now: float = np.nan
+    slower: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    sees: float = np.nan
+    """the slow-down that would be called so with probability POWER"""
+    runs: int = 0
+    commit: str = ""
+    """of the newest of the earlier runs"""
+
+    def shown(self, value: float) -> str:
+        return f"{value:.3f}×" if self.figure == "ratio" else f"{1e3 * value:.2f} ms"
+
+    def __str__(self) -> str:
+        name = f"{self.key}, {self.figure}"
+        if self.verdict == NO_VERDICT:
+            return f"{name}: {NO_VERDICT}: {self.reason}"
+        return (
+            f"{name}: {self.verdict}: {self.shown(self.now)} after {self.shown(self.before)}, {self.slower:+.1%} time "
+            f"[{self.low:+.1%}, {self.high:+.1%}], compared with {self.runs} runs up to commit {self.commit[:12]}"
+        )
+
+
+def earlier(run: Run, history: Sequence[Run]) -> list[Run]:
+    """The runs that `run` may be compared with, oldest first: of this kind of machine, before it, not regressed.
+
+    A run that was accepted in spite of its regression is the first that counts.
+    """
+    same = [old for old in history if old.fingerprint == run.fingerprint and old.made < run.made]
+    accepted = [number for number, old in enumerate(same) if old.accepted]
+    same = same[accepted[-1] :] if accepted else same
+    return [old for old in same if old.gate != "regressed" or old.accepted]
+
+
+def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
+    """Both figures of each row of the run, and a line for each row of the last earlier run that this one lacks."""
+    before = earlier(run, history)
+    findings = [Finding(key, BOTH, NO_VERDICT, why) for key, row in run.rows.items() if (why := unfit(row))]
+    last = before[-1].rows if before else {}
+    findings += [Finding(key, BOTH, NO_VERDICT, "not timed in this run") for key in last if key not in run.rows]
+    fit = [row for row in run.rows.values() if not unfit(row)]
+    judged: list[tuple[Key, str, Level, Baseline, str]] = []
+    for figure in FIGURES:
+        old = {row.key: comparable(row, run, before, figure) for row in fit}
+        levels = {key: [measured(each.rows[key], figure) for each in runs] for key, (runs, _) in old.items()}
+        machine = machine_variance(list(levels.values()))
+        for row in fit:
+            runs, left_out = old[row.key]
+            if len(runs) < MIN_RUNS:
+                findings.append(Finding(row.key, figure, NO_VERDICT, too_little(len(runs), left_out)))
+                continue
+            if figure == "time" and (why := unrest(row, run, runs)):
+                findings.append(Finding(row.key, figure, NO_VERDICT, why))
+                continue
+            now, then = measured(row, figure), baseline(levels[row.key], machine)
+            judged.append((row.key, figure, now, then, runs[-1].commit))
+    findings += [decide(*each, ALPHA / len(judged)) for each in judged]
+    order = list(run.rows) + list(last)
+    return sorted(findings, key=lambda finding: (order.index(finding.key), finding.figure))
+
+
+def measured(row: Row, figure: str) -> Level:
+    return level(blocks_of(row.ours, row.peer)[figure])
+
+
+def unfit(row: Row) -> str:
+    """Why the row's own measurement says nothing; empty if it does."""
+    blocks = len(row.ours) // 2
+    if blocks < MIN_BLOCKS:
+        return f"{blocks} blocks, at least {MIN_BLOCKS} are needed"
+    for side, rounds in (("ours", row.ours), ("the peer", row.peer)):
+        aa = pair(rounds)
+        if abs(aa.centre) > max(np.log1p(VALID), CHANCE * aa.within):
+            return f"invalid run: the A/A pair of {side} strays to {np.exp(aa.centre):.3f} ± {aa.within:.3f}"
+    return ""
+
+
+def comparable(row: Row, run: Run, before: Sequence[Run], figure: str) -> tuple[list[Run], Counter[str]]:
+    """The last runs with the same row, and why others are left out."""
+    kept: list[Run] = []
+    left_out: Counter[str] = Counter()
+    for old in before:
+        other = old.rows.get(row.key)
+        if other is None:
+            continue
+        if unfit(other):
+            left_out["invalid or too short"] += 1
+        elif other.text_hash != row.text_hash:
+            left_out["with another text"] += 1
+        elif figure == "ratio" and old.peer_versions(row.key.peer) != run.peer_versions(row.key.peer):
+            left_out["with another version of the peer"] += 1
+        else:
+            kept.append(old)
+    if figure == "time":
+        calm = [old for old in kept if not unrest(old.rows[row.key], old, kept)]
+        left_out["on a machine that was not calm"] += len(kept) - len(calm)
+        kept = calm
+    return kept[-WINDOW:], +left_out
+
+
+def unrest(row: Row, run: Run, among: Sequence[Run]) -> str:
+    """How far the peer's time is from what it usually takes, if that is far; versions that differ say nothing."""
+    same = [old for old in among if old.peer_versions(row.key.peer) == run.peer_versions(row.key.peer)]
+    if not same:
+        return ""
+    usual = float(np.median([old.rows[row.key].peer_seconds for old in same]))
+    if abs(np.log(row.peer_seconds / usual)) <= np.log1p(CALM):
+        return ""
+    return f"the machine is not what it was: {row.key.peer} takes {row.peer_seconds / usual:.2f} times its usual time"
+
+
+def too_little(runs: int, left_out: Counter[str]) -> str:
+    others = "".join(f", {count} {why}" for why, count in left_out.items())
+    return f"{runs} earlier runs on this kind of machine{others}; {MIN_RUNS} are needed"
+
+
+def decide(key: Key, figure: str, new: Level, old: Baseline, commit: str, alpha: float) -> Finding:
+    change = new.centre - old.centre
+    change = -change if figure == "ratio" else change  # our time is the ratio's denominator
+    spread, critical = old.spread(new), old.critical(alpha)
+    smallest = float(np.log1p(SMALLEST))
+    slower = change - critical * spread > 0 and change > smallest
+    sees = max(critical * spread, smallest) + float(stats.t.ppf(POWER, old.freedom)) * spread
+    return Finding(
+        key,
+        figure,
+        SLOWER if slower else NOT_SLOWER,
+        before=float(np.exp(old.centre)),
+        now=float(np.exp(new.centre)),
+        slower=float(np.expm1(change)),
+        low=float(np.expm1(change - critical * spread)),
+        high=float(np.expm1(change + critical * spread)),
+        sees=float(np.expm1(sees)),
+        runs=old.runs,
+        commit=commit,
+    )

@@ -1,0 +1,338 @@
+"""The gate of the benchmarks' history: what is slower is refused, what is equal is not, and doubt is spoken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
+from tests.perf import gate
+from tests.perf.noise import FLOOR, Level, baseline, level, machine_variance
+from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge, unfit
+from tests.recorded import SECONDS, Recorder, row
+
+ROWS = 2 * len(SECONDS)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path)
+
+
+def by_case(findings: Sequence[Finding]) -> dict[str, set[str]]:
+    return {case: {f.verdict for f in findings if f.key.case == case} for case in SECONDS}
+
+
+def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:
+    found, alarms, runs = 0, 0, 40
+    for seed in range(runs):
+        recorder = Recorder(tmp_path, seed=seed)
+        history = recorder.history()
+        slow = by_case(judge(recorder.run({"encode": 1.1}), history))
+        found += SLOWER in slow["encode"]
+        alarms += SLOWER in slow["decode 30 steps"]
+        alarms += any(finding.verdict == SLOWER for finding in judge(recorder.run(), history))
+    assert found >= 0.95 * runs
+    assert alarms <= 2  # of 80 clean runs and cases
+
+
+def test_a_faster_run_is_no_regression(recorder: Recorder) -> None:
+    history = recorder.history()
+    faster = judge(recorder.run(dict.fromkeys(SECONDS, 0.7)), history)
+    assert {finding.verdict for finding in faster} == {NOT_SLOWER}
+    assert all(finding.slower < -0.2 for finding in faster)
+
+
+def test_what_is_reported(recorder: Recorder) -> None:
+    history = recorder.history()
+    findings = judge(recorder.run({"decode 30 steps": 1.25}), history)
+    slow = [finding for finding in findings if finding.verdict == SLOWER]
+    assert [(f.key.case, f.figure) for f in slow] == [("decode 30 steps", figure) for figure in ("ratio", "time")] * 2
+    for finding in slow:
+        assert finding.low < finding.slower < finding.high
+        assert finding.low > 0
+        assert finding.slower == pytest.approx(0.25, abs=0.04)
+        assert finding.commit == history[-1].commit
+        text = str(finding)
+        assert str(finding.key) in text
+        assert history[-1].commit[:12] in text
+        assert f"{finding.slower:+.1%} time [{finding.low:+.1%}, {finding.high:+.1%}]" in text
+    before, now = slow[0].before, slow[0].now
+    assert before == pytest.approx(1.5, rel=0.03)
+    assert now == pytest.approx(1.2, rel=0.03)
+    assert f"{now:.3f}× after {before:.3f}×" in str(slow[0])
+
+
+@pytest.mark.parametrize(("machine", "time"), [(1.05, SLOWER), (1.5, NO_VERDICT)])
+def test_a_slower_machine(recorder: Recorder, machine: float, time: str) -> None:
+    """Ratios say nothing of it; times are judged only while the peer takes its usual time."""
+    recorder.clock = 0.002
+    history = recorder.history()
+    around = recorder.rounds_around
+    sides = {case: (around(machine * 1.2 * x), around(machine * 1.5 * x)) for case, x in SECONDS.items()}
+    rows = [row(case, "faster-whisper", *each) for case, each in sides.items()]
+    told = {f.figure: f for f in judge(recorder.write(rows), history) if f.key.peer == "faster-whisper"}
+    assert {figure: finding.verdict for figure, finding in told.items()} == {"ratio": SLOWER, "time": time}
+    if time == NO_VERDICT:
+        assert "faster-whisper takes 1.5" in told["time"].reason
+
+
+def test_restless_runs_do_not_blind_the_gate(recorder: Recorder) -> None:
+    history = recorder.history(4)
+    recorder.clock = 1.0
+    history += [recorder.run()]
+    recorder.clock = 0.01
+    assert by_case(judge(recorder.run({"encode": 1.15}), history))["encode"] == {SLOWER}
+
+
+@pytest.mark.parametrize("runs", range(MIN_RUNS))
+def test_too_little_history_is_said(recorder: Recorder, runs: int) -> None:
+    history = recorder.history(runs)
+    findings = judge(recorder.run({"encode": 3.0}), history)
+    assert len(findings) == 2 * ROWS
+    assert {finding.verdict for finding in findings} == {NO_VERDICT}
+    assert all(f"{runs} earlier runs" in finding.reason for finding in findings)
+    assert gate.verdict(findings) == "no verdict"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"text_hash": "another"}, "with another text"),
+        ({"checkpoint": "base"}, "0 earlier runs"),
+        ({"dtype": "int8"}, "0 earlier runs"),
+        ({"device": "cuda"}, "0 earlier runs"),
+    ],
+)
+def test_what_cannot_be_compared_is_not(recorder: Recorder, changes: dict[str, Any], reason: str) -> None:
+    history = recorder.history()
+    rounds = [0.5] * 30
+    new = recorder.write([row("encode", "faster-whisper", rounds, rounds, **changes)])
+    mine = [finding for finding in judge(new, history) if finding.key in new.rows]
+    assert {finding.verdict for finding in mine} == {NO_VERDICT}
+    assert all(reason in finding.reason for finding in mine)
+
+
+@pytest.mark.parametrize("side", ["ours", "the peer"])
+def test_an_aa_pair_that_strays_is_no_verdict(recorder: Recorder, side: str) -> None:
+    history = recorder.history()
+    steady, strays = [0.2] * 30, [0.2, 0.206] * 15
+    sides = (strays, steady) if side == "ours" else (steady, strays)
+    new = recorder.write([row("encode", "faster-whisper", *sides)])
+    mine = [finding for finding in judge(new, history) if finding.key in new.rows]
+    assert [(f.verdict, f.reason) for f in mine] == [
+        (NO_VERDICT, f"invalid run: the A/A pair of {side} strays to 1.030 ± 0.000")
+    ]
+
+
+def test_an_aa_pair_that_strays_by_chance_is_judged() -> None:
+    refused = 0
+    for seed in range(400):
+        rounds = np.exp(np.random.default_rng(seed).normal(0, 0.05, (2, 30)))
+        made = recorded_row(rounds)
+        refused += bool(unfit(made))
+        assert unfit(recorded_row(rounds * ([1, 1.3] * 15))), "what strays by 30 % is no chance"
+    assert refused <= 0.06 * 400
+
+
+def recorded_row(rounds: np.ndarray) -> Row:
+    return Row(Key("", "", "", "", ""), *rounds.tolist(), 1, 1, 1, 1, True, None, None)
+
+
+def test_another_version_of_the_peer_leaves_the_time(recorder: Recorder) -> None:
+    history = recorder.history()
+    versions = {**history[-1].versions, "ctranslate2": "2"}
+    findings = judge(recorder.run(versions=versions), history)
+    verdicts = {(f.key.peer, f.figure): f.verdict for f in findings}
+    assert verdicts["faster-whisper", "ratio"] == NO_VERDICT
+    assert {verdict for key, verdict in verdicts.items() if key != ("faster-whisper", "ratio")} == {NOT_SLOWER}
+    assert any("5 with another version of the peer" in finding.reason for finding in findings)
+
+
+def test_few_blocks_are_said(recorder: Recorder) -> None:
+    history = recorder.history()
+    recorder.rounds = 6
+    findings = judge(recorder.run({"encode": 2.0}), history)
+    assert [finding.reason for finding in findings] == ["3 blocks, at least 8 are needed"] * ROWS
+
+
+def test_a_row_that_is_gone_is_said(recorder: Recorder) -> None:
+    history = recorder.history()
+    findings = judge(recorder.write([]), history)
+    assert [(f.verdict, f.reason) for f in findings] == [(NO_VERDICT, "not timed in this run")] * ROWS
+
+
+def test_other_machines_and_later_runs_do_not_count(recorder: Recorder) -> None:
+    new = recorder.run({"encode": 2.0})
+    other = {"processor": "another", "cores": 64, "fingerprint": "another"}
+    history = [recorder.run(machine=other) for _ in range(5)] + recorder.history()
+    assert {finding.verdict for finding in judge(new, history)} == {NO_VERDICT}
+    assert SLOWER in {f.verdict for f in judge(recorder.run({"encode": 2.0}), history)}
+
+
+def test_a_regressed_run_is_no_measure_until_it_is_accepted(recorder: Recorder) -> None:
+    history: list[Run] = recorder.history(3)
+    history += [recorder.run({"encode": 1.3}, gate="regressed") for _ in range(9)]
+    assert SLOWER in by_case(judge(recorder.run({"encode": 1.3}), history))["encode"]
+    history += [recorder.run({"encode": 1.3}, gate="regressed", accepted="more exact")]
+    history += [recorder.run({"encode": 1.3}) for _ in range(2)]
+    assert SLOWER not in by_case(judge(recorder.run({"encode": 1.3}), history))["encode"]
+    assert SLOWER in by_case(judge(recorder.run({"encode": 1.6}), history))["encode"]
+
+
+def test_all_rows_together_raise_the_false_alarm(recorder: Recorder) -> None:
+    """The share of each verdict: with more rows each is more careful."""
+    history = recorder.history()
+    new = recorder.run()
+    wide = judge(new, history)[0]
+    alone = Run(**{**vars(new), "rows": dict(list(new.rows.items())[:1])})
+    narrow = next(f for f in judge(alone, history) if f.key == wide.key and f.figure == wide.figure)
+    assert wide.high - wide.low > 1.05 * (narrow.high - narrow.low)
+
+
+centres = st.floats(-3, 3, allow_nan=False)
+spreads = st.floats(0, 0.05)
+
+
+@given(st.lists(st.tuples(centres, spreads), min_size=3, max_size=8), centres, spreads, st.floats(0.031, 2))
+@settings(deadline=None, max_examples=200)
+def test_properties_of_a_verdict(runs: list[tuple[float, float]], now: float, within: float, more: float) -> None:
+    """What is not slower than its interval is not called so; what is slower stays so if it gets slower still."""
+    key: Any = ("case", "checkpoint", "peer", "float32", "cpu")
+    earlier = [Level(centre, spread, 15) for centre, spread in runs]
+    old = baseline(earlier, machine_variance([earlier]))
+    assert old.between >= FLOOR
+    time = decide(key, "time", Level(now, within, 15), old, "", ALPHA)
+    ratio = decide(key, "ratio", Level(2 * old.centre - now, within, 15), old, "", ALPHA)
+    assert (time.verdict, time.slower) == (ratio.verdict, pytest.approx(ratio.slower, rel=1e-6, abs=1e-9))
+    assert (time.verdict == SLOWER) <= (time.low > 0)
+    assert time.verdict == NOT_SLOWER or now > old.centre
+    worse = decide(key, "time", Level(now + more, within, 15), old, "", ALPHA)
+    assert time.verdict == NOT_SLOWER or worse.verdict == SLOWER
+    sure = decide(key, "time", Level(old.centre + np.log1p(time.sees) + 1e-6, within, 15), old, "", ALPHA)
+    assert sure.verdict == SLOWER
+
+
+def test_one_stalled_block_moves_nothing() -> None:
+    blocks = np.random.default_rng(0).normal(0, 0.02, 15)
+    stalled = blocks.copy()
+    stalled[3] += 5
+    a, b = level(blocks), level(stalled)
+    assert b.centre == pytest.approx(a.centre, abs=0.015)
+    assert b.within == pytest.approx(a.within, rel=0.5)
+
+
+def test_the_standard_error_is_one() -> None:
+    random = np.random.default_rng(0)
+    levels = [level(random.normal(0, 0.02, 15)) for _ in range(2000)]
+    scatter = np.std([each.centre for each in levels])
+    assert np.sqrt(np.mean([each.within**2 for each in levels])) == pytest.approx(scatter, rel=0.15)
+
+
+def test_the_variance_between_runs_is_found() -> None:
+    random = np.random.default_rng(0)
+
+    def rows(count: int, runs: int, between: float) -> list[list[Level]]:
+        return [[level(random.normal(random.normal(0, between), 0.02, 15)) for _ in range(runs)] for _ in range(count)]
+
+    for runs in (3, 6):
+        variance, freedom = machine_variance(rows(200, runs, 0.03))
+        assert freedom == 200 * (runs - 1)
+        assert variance**0.5 == pytest.approx(0.03, rel=0.1)
+    assert machine_variance(rows(12, 6, 0.02) + rows(2, 6, 3.0))[0] ** 0.5 == pytest.approx(0.02, rel=0.5)
+    assert machine_variance([[Level(0, 0.01, 15)]]) == (FLOOR**2, 0)
+
+
+def run_gate(run: Run, folder: Path, *options: str) -> int:
+    return gate.main([str(run.path), "--history", str(folder), *options])
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Recorder, Path]:
+    """A recorder of new runs, and the folder of a history of five."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    for name in ("history", "new"):
+        (tmp_path / name).mkdir()
+    recorder = Recorder(tmp_path / "history")
+    recorder.history()
+    recorder.folder = tmp_path / "new"
+    return recorder, tmp_path / "history"
+
+
+def test_the_command_passes_and_keeps(two: tuple[Recorder, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    recorder, history = two
+    new = recorder.run()
+    assert run_gate(new, history) == 0
+    assert len(list(history.iterdir())) == 5
+    assert run_gate(new, history, "--keep") == 0
+    printed = capsys.readouterr()
+    assert "passed: 8 of 8 figures judged, 0 slower" in printed.out
+    assert not printed.err
+    kept = read_history(history, pytest.fail)[-1]
+    assert (kept.gate, kept.rows, kept.commit) == ("passed", new.rows, new.commit)
+    assert kept.path.name == f"2026_01-07T00-00-00Z_{new.fingerprint}_000000000000.json"
+
+
+def test_the_command_fails_and_says_why(
+    two: tuple[Recorder, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, history = two
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    new = recorder.run({"encode": 1.3})
+    assert run_gate(new, history, "--keep") == 1
+    printed, summary = capsys.readouterr(), (tmp_path / "summary.md").read_text()
+    for finding in judge(new, read_history(history, pytest.fail)[:5]):
+        named = str(finding)
+        assert (named in printed.err) == (finding.verdict == SLOWER) == (f"- **{named}**" in summary)
+    assert summary.count("\n| ") == 2 + 2 * ROWS
+    assert read_history(history, pytest.fail)[-1].gate == "regressed"
+    again = recorder.run({"encode": 1.3})
+    assert run_gate(again, history, "--accept", "twice as exact") == 0
+    assert read_history(history, pytest.fail)[-1].accepted == "twice as exact"
+
+
+def test_no_history_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = Recorder(tmp_path).run({"encode": 9.0})
+    (tmp_path / "none").mkdir()
+    assert run_gate(new, tmp_path / "none") == 0
+    assert "no verdict: 0 of 8 figures judged" in capsys.readouterr().out
+
+
+def test_broken_files(two: tuple[Recorder, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broken run cannot be judged; a broken file in the history is named and left out."""
+    recorder, history = two
+    new = recorder.run()
+    half = history / "2026_01-01_half.json"
+    half.write_text(new.path.read_text()[:-100])
+    assert run_gate(new, history) == 0
+    assert f"warning: {half}: not a recorded run" in capsys.readouterr().err
+    assert gate.main([str(half)]) == 2
+    assert gate.main([str(tmp_path / "nothing.json")]) == 2
+    assert run_gate(new, tmp_path / "nowhere") == 2
+    assert capsys.readouterr().err.count("maxwhisper: error: ") == 3
+
+
+def test_a_run_file_is_read_strictly(recorder: Recorder) -> None:
+    from maxwhisper_impl.errors import HistoryError
+
+    whole = json.loads(recorder.run().path.read_text())
+    for change in ("commit", "made", "machine", "versions", "benchmarks"):
+        broken = recorder.folder / "broken.json"
+        broken.write_text(json.dumps({name: value for name, value in whole.items() if name != change}))
+        with pytest.raises(HistoryError, match=f"'{change}' is missing"):
+            read_run(broken)
+    for name, value in {"valid": "False", "peer_rounds": [0.1], "ratio": None, "case": None}.items():
+        data = json.loads(json.dumps(whole))
+        data["benchmarks"][0]["extra_info"][name] = value
+        if value is None:
+            del data["benchmarks"][0]["extra_info"][name]
+        broken.write_text(json.dumps(data))
+        with pytest.raises(HistoryError, match=r"broken\.json: not a recorded run"):
+            read_run(broken)

@@ -1,0 +1,84 @@
+"""The seeded slow-downs: what is called right and wrong, and that a slowed process is the one that is timed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from maxwhisper_impl.errors import MaxWhisperError
+from tests.perf import slowdowns, slowed
+from tests.perf.slowdowns import CLEAN, RERUN, TRIES, main, record
+from tests.perf.slowed import SLOW_DOWNS
+from tests.recorded import Recorder
+
+
+def stage(folder: Path, **slower: float) -> None:
+    """Runs of every name; `slower` by name, 1.3 for every slow-down."""
+    recorder = Recorder(folder, within=0.005)
+    for name in [*CLEAN, RERUN, *SLOW_DOWNS]:
+        factor = slower.get(name, 1.3 if name in SLOW_DOWNS else 1.0)
+        recorder.run({"encode": factor, "decode 30 steps": factor}).path.rename(folder / f"{name}.json")
+
+
+def test_all_caught(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage(tmp_path)
+    assert main(["--into", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (RERUN, *SLOW_DOWNS))
+    assert "NO" not in printed.replace("NOT", "")
+
+
+@pytest.mark.parametrize("name", SLOW_DOWNS)
+def test_one_missed(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stage(tmp_path, **{name: 1.0})
+    assert main(["--into", str(tmp_path)]) == 1
+    assert " NO " in capsys.readouterr().out
+
+
+def test_a_clean_rerun_that_is_flagged(tmp_path: Path) -> None:
+    stage(tmp_path, **{RERUN: 1.3})
+    assert main(["--into", str(tmp_path)]) == 1
+
+
+def test_an_invalid_run_is_timed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    recorder = Recorder(tmp_path, within=0.001)
+
+    def loud(name: str, path: Path) -> None:
+        asked.append(name)
+        recorder.within = 0.001 if len(asked) == 2 else 0.5
+        recorder.run().path.rename(path)
+
+    monkeypatch.setattr(slowdowns, "time_it", loud)
+    assert all(row.valid for row in record("sleep", tmp_path).rows.values())
+    assert asked == ["sleep"] * 2
+    record("sleep", tmp_path)
+    assert len(asked) == 2, "what has been timed is not timed again"
+    record("thread", tmp_path)
+    assert asked[2:] == ["thread"] * TRIES
+
+
+def test_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow-down reaches the process by name, a clean run gets none; a failure comes with pytest's words."""
+    script = tmp_path / "sh"
+    script.write_text('#!/bin/sh\necho "slow: ${SLOW_DOWN:-none}" "$@"\nexit 1\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(slowdowns.sys, "executable", str(script))
+    monkeypatch.delenv(slowed.VARIABLE, raising=False)
+    for name in (CLEAN[0], *SLOW_DOWNS):
+        with pytest.raises(MaxWhisperError, match=f"slow: {name if name in SLOW_DOWNS else 'none'} -m pytest"):
+            slowdowns.time_it(name, tmp_path / "run.json")
+
+
+def test_the_plugin_slows_down_only_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    for name in SLOW_DOWNS:
+        monkeypatch.setitem(SLOW_DOWNS, name, lambda name=name: called.append(name))
+    monkeypatch.delenv(slowed.VARIABLE, raising=False)
+    slowed.pytest_configure()
+    assert not called
+    monkeypatch.setitem(os.environ, slowed.VARIABLE, "cross")
+    slowed.pytest_configure()
+    assert called == ["cross"]
