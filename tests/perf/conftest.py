@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,43 +31,50 @@ class Peer:
     model: Model
 
 
+def load_peer(name: str, under_test: str, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
+    """Another system with the same weights in float32; AssertionError where it is the one under test in disguise."""
+    if name == under_test:
+        pytest.skip("it is under test itself")
+    other = load(IMPLEMENTATIONS[name], checkpoint)
+    assert type(other) is not type(model), f"{name} is raced against itself: both are {type(model).__name__}"
+    return Peer(name, other)
+
+
 @pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
-    """Another system with the same weights in float32; never the implementation under test itself."""
-    other = load(IMPLEMENTATIONS[request.param], checkpoint)
-    if other is model or type(other) is type(model):
-        pytest.skip("it is under test itself")
-    return Peer(request.param, other)
+    return load_peer(request.param, request.config.getoption("--impl"), load, checkpoint, model)
+
+
+def run_race(benchmark: BenchmarkFixture, peer: str, name: str, ours: Callable[[], object],
+             theirs: Callable[[], object], rounds: int, clock: Callable[[], float] = perf_counter) -> Ratio:  # fmt: skip
+    """Both once unmeasured, then in ABBA rounds; the ratio, also into the benchmark's JSON. `clock`: of the peer."""
+    ours()
+    theirs()
+    other = Interleaved(theirs, clock)
+    benchmark.pedantic(ours, setup=other.setup, rounds=rounds, iterations=1)
+    other.finish()
+    if benchmark.stats is None:
+        pytest.skip("pytest-benchmark is switched off")
+    got = ratio(benchmark.stats.stats.data, other.times)
+    benchmark.extra_info.update(
+        peer=peer,
+        peer_seconds=float(np.median(other.times)),
+        ratio=got.median,
+        low=got.low,
+        high=got.high,
+        validity=got.validity,
+        valid=got.valid,
+    )
+    ours_ms = 1e3 * float(np.median(benchmark.stats.stats.data))
+    record.note(f"perf {name}: {ours_ms:.1f} ms, {peer} {1e3 * float(np.median(other.times)):.1f} ms: {got}")
+    record.count("ratios")
+    return got
 
 
 @pytest.fixture
 def race(benchmark: BenchmarkFixture, peer: Peer) -> Callable[..., Ratio]:
-    """`race(name, ours, theirs, rounds)`: both once unmeasured, then in ABBA rounds; the ratio, also into the JSON."""
-
-    def run(name: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Ratio:
-        ours()
-        theirs()
-        other = Interleaved(theirs)
-        benchmark.pedantic(ours, setup=other.setup, rounds=rounds, iterations=1)
-        other.finish()
-        if benchmark.stats is None:
-            pytest.skip("pytest-benchmark is switched off")
-        got = ratio(benchmark.stats.stats.data, other.times)
-        benchmark.extra_info.update(
-            peer=peer.name,
-            peer_seconds=float(np.median(other.times)),
-            ratio=got.median,
-            low=got.low,
-            high=got.high,
-            validity=got.validity,
-            valid=got.valid,
-        )
-        ours_ms = 1e3 * float(np.median(benchmark.stats.stats.data))
-        record.note(f"perf {name}: {ours_ms:.1f} ms, {peer.name} {1e3 * float(np.median(other.times)):.1f} ms: {got}")
-        record.count("ratios")
-        return got
-
-    return run
+    """`race(name, ours, theirs, rounds)`, see `run_race`."""
+    return partial(run_race, benchmark, peer.name)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,16 @@
+"""Every seeded fault, in the order in which audio becomes text, then the suite's own."""
+
+from tests.teeth.catalogue import audio, decoding, files, graphs, kernels, recordings, suite, timing, weights
+from tests.teeth.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (
+    *audio.FAULTS,
+    *graphs.FAULTS,
+    *kernels.FAULTS,
+    *decoding.FAULTS,
+    *recordings.FAULTS,
+    *timing.FAULTS,
+    *files.FAULTS,
+    *weights.FAULTS,
+    *suite.FAULTS,
+)
