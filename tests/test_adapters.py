@@ -1,4 +1,4 @@
-"""The systems that the suite compares are what their names say: none computes with another's code, none hides a failure."""
+"""The systems that are compared are what their names say: none computes with another's code, none hides a failure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_each_system_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in MODULES.items():
         loaded = IMPLEMENTATIONS[name].load(weights, "cpu", "float32")
         assert type(loaded).__name__ == module
-        assert loaded.given == (weights, "cpu", "float32")  # pyright: ignore
+        assert loaded.given == (weights, "cpu", "float32")
         assert IMPLEMENTATIONS[name].adapter == f"{module}.py"
 
 

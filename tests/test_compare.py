@@ -112,8 +112,10 @@ def test_logits_reject(fault: str) -> None:
 
 
 def test_kl_is_the_textbook_value() -> None:
-    p, q = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.25, 0.5])
-    assert compare.kl_divergence(np.log(q) + 3, np.log(p) - 1) == pytest.approx(0.5 * np.log(2) - 0.25 * np.log(2))
+    """Of the oracle's distribution from ours; the other way round it would be 0.14 here, not 0.13."""
+    p, q = np.array([0.5, 0.25, 0.25]), np.array([0.75, 0.125, 0.125])
+    want = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(2)
+    assert compare.kl_divergence(np.log(q) + 3, np.log(p) - 1) == pytest.approx(want)
 
 
 WANT = [11, 12, 13, 14, 15]

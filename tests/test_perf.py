@@ -62,29 +62,29 @@ def test_the_peer_is_what_is_timed_against(case: str) -> None:
         return rounds
 
     run: Any = getattr(test_speed, case)
-    assert run(model, oracle, Peer("peer", peer), np.zeros(16000, np.float32), race, CHECKPOINT, 6) == 6  # type: ignore[arg-type]
+    assert run(model, oracle, Peer("peer", peer), np.zeros(16000, np.float32), race, CHECKPOINT, 6) == 6
     assert asked == [[1, 0, 0], [0, 1, 0]]
 
 
 def test_what_is_timed_has_passed_its_parity_check() -> None:
     model, oracle = System(), System()
-    model.encode = lambda mel: np.full((1, 10, 10), 1.001, np.float32)  # type: ignore[method-assign]
-    model.decode = lambda features, **options: [SimpleNamespace(tokens=list(range(1, 21)))]  # type: ignore[method-assign]
-    model.transcribe = lambda audio, **options: {"text": " and so"}  # type: ignore[method-assign]
+    model.encode = lambda mel: np.full((1, 10, 10), 1.001, np.float32)
+    model.decode = lambda features, **options: [SimpleNamespace(tokens=list(range(1, 21)))]
+    model.transcribe = lambda audio, **options: {"text": " and so"}
     for case in ("encode", "decode", "transcribe"):
         run: Any = getattr(test_speed, case)
         with pytest.raises(AssertionError, match=r"features|timed"):
-            run(model, oracle, Peer("peer", oracle), np.zeros(16000, np.float32), None, CHECKPOINT, 6)  # type: ignore[arg-type]
+            run(model, oracle, Peer("peer", oracle), np.zeros(16000, np.float32), None, CHECKPOINT, 6)
 
 
 def test_ours_is_no_peer() -> None:
     model, other = System(), type("Other", (System,), {})()
-    assert load_peer("faster-whisper", "maxwhisper_impl", lambda *given: other, CHECKPOINT, model).model is other  # type: ignore[arg-type]
+    assert load_peer("faster-whisper", "maxwhisper_impl", lambda *given: other, CHECKPOINT, model).model is other
     for same in (model, System()):
         with pytest.raises(AssertionError, match="faster-whisper is raced against itself"):
-            load_peer("faster-whisper", "maxwhisper_impl", lambda *given, same=same: same, CHECKPOINT, model)  # type: ignore[arg-type]
+            load_peer("faster-whisper", "maxwhisper_impl", lambda *given, same=same: same, CHECKPOINT, model)
     with pytest.raises(pytest.skip.Exception, match="under test itself"):
-        load_peer("faster-whisper", "faster-whisper", lambda *given: other, CHECKPOINT, model)  # type: ignore[arg-type]
+        load_peer("faster-whisper", "faster-whisper", lambda *given: other, CHECKPOINT, model)
 
 
 class Benchmark:
@@ -116,7 +116,7 @@ def test_a_race_has_the_ratio_of_its_times() -> None:
         return run
 
     benchmark = Benchmark(clock)
-    got = run_race(benchmark, "peer", "case", system("ours", 1), system("theirs", 2), 6, clock=lambda: clock[0])  # type: ignore[arg-type]
+    got = run_race(benchmark, "peer", "case", system("ours", 1), system("theirs", 2), 6, clock=lambda: clock[0])
     assert (got.median, got.low, got.high, got.validity) == pytest.approx((2, 2, 2, 1))
     assert calls == {"ours": 7, "theirs": 7}
     assert benchmark.extra_info["ratio"] == got.median
@@ -135,5 +135,5 @@ def test_a_race_has_the_ratio_of_its_times() -> None:
 )
 def test_gates(case: str, peer: str, low: float, validity: float, says: str) -> None:
     with pytest.raises(AssertionError, match=says):
-        gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, low, 1.5, validity, 4))  # type: ignore[arg-type]
-    gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, 1.25, 1.5, 1.0, 4))  # type: ignore[arg-type]
+        gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, low, 1.5, validity, 4))
+    gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, 1.25, 1.5, 1.0, 4))

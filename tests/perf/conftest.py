@@ -45,8 +45,15 @@ def peer(request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint:
     return load_peer(request.param, request.config.getoption("--impl"), load, checkpoint, model)
 
 
-def run_race(benchmark: BenchmarkFixture, peer: str, name: str, ours: Callable[[], object],
-             theirs: Callable[[], object], rounds: int, clock: Callable[[], float] = perf_counter) -> Ratio:  # fmt: skip
+def run_race(
+    benchmark: BenchmarkFixture,
+    peer: str,
+    name: str,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float] = perf_counter,
+) -> Ratio:
     """Both once unmeasured, then in ABBA rounds; the ratio, also into the benchmark's JSON. `clock`: of the peer."""
     ours()
     theirs()

@@ -46,7 +46,8 @@ class Fault:
     @property
     def recompiles(self) -> bool:
         """Whether graphs depend on the file."""
-        return self.file.startswith(("maxwhisper_impl/kernels/", "maxwhisper_impl/model.py", "maxwhisper_impl/graphs.py"))
+        graphs = ("maxwhisper_impl/kernels/", "maxwhisper_impl/model.py", "maxwhisper_impl/graphs.py")
+        return self.file.startswith(graphs)
 
     def is_right(self, nodeid: str) -> bool:
         return any(re.fullmatch(f"(.*/)?{_regex(place)}", nodeid) for place in self.speaks)

@@ -83,7 +83,7 @@ def control(faults: Sequence[Fault], folder: Path, say: Say) -> None:
 
 def _without_repeats(names: Sequence[str] | object) -> list[str]:
     """Files and tests once each, no test whose file is there."""
-    unique = dict.fromkeys(names)  # type: ignore[call-overload]
+    unique = dict.fromkeys(names)
     return [name for name in unique if "::" not in name or name.split("::")[0] not in unique]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from maxwhisper_impl.files import write_whole
 from maxwhisper_impl.machine import commit, machine, versions
@@ -23,7 +24,7 @@ PACKAGES = ("max", "numpy", "openai-whisper", "pytest", "torch")
 def print_table(verdicts: Sequence[Verdict], seconds: float) -> None:
     table = Table(box=SIMPLE_HEAD, title=f"{len(verdicts)} seeded faults in {seconds / 60:.1f} min", title_style="bold")
     for column in ("stage", "fault", "caught", "right place", "first red test"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     table.add_column("seconds", justify="right")
     for verdict in verdicts:
         red = verdict.first_red
@@ -33,7 +34,7 @@ def print_table(verdicts: Sequence[Verdict], seconds: float) -> None:
             verdict.fault.name,
             _mark(verdict.caught),
             _mark(verdict.at_right_place),
-            first.removeprefix("tests/"),
+            Text(first.removeprefix("tests/")),  # not read as markup, which brackets would be
             f"{verdict.seconds:.0f}",
             style=None if verdict.at_right_place else "bold red",
         )

@@ -1,6 +1,17 @@
 """Every seeded fault, in the order in which audio becomes text, then the suite's own."""
 
-from tests.teeth.catalogue import audio, decoding, files, graphs, kernels, recordings, suite, timing, weights
+from tests.teeth.catalogue import (
+    audio,
+    comparators,
+    decoding,
+    files,
+    graphs,
+    harness,
+    kernels,
+    recordings,
+    timing,
+    weights,
+)
 from tests.teeth.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -12,5 +23,6 @@ FAULTS: tuple[Fault, ...] = (
     *timing.FAULTS,
     *files.FAULTS,
     *weights.FAULTS,
-    *suite.FAULTS,
+    *comparators.FAULTS,
+    *harness.FAULTS,
 )
