@@ -5,7 +5,9 @@ from tests.teeth.fault import Fault
 MODEL, FUSED, RUNTIME = "maxwhisper_impl/model.py", "maxwhisper_impl/kernels/fused.py", "maxwhisper_impl/runtime.py"
 RANDOM = "random-128-mels"
 LAYERS = ("tests/parity/test_encoder_layers.py", "tests/parity/test_decoder_layers.py")
-CACHE, LOGITS, WORDS = (f"tests/parity/test_{name}.py" for name in ("cache", "logits", "word_times"))
+CACHE, LOGITS, WORDS, GRAPHS = (
+    f"tests/parity/test_{name}.py" for name in ("cache", "logits", "word_times", "graph_cache")
+)
 ENCODER, DECODER = (f"test_{side}_layers.py::test_layer[{RANDOM}-{side}." for side in ("encoder", "decoder"))
 
 
@@ -131,6 +133,34 @@ FAULTS = (
         ("test_logits.py::test_a_batch_is_its_windows",),
         RANDOM,
         quick=True,
+    ),
+    Fault(
+        "graphs-of-edited-kernels-kept",
+        "cache",
+        "maxwhisper_impl/graphs.py",
+        "        digest.update(source.read_bytes())\n",
+        "        digest.update(source.name.encode())\n",
+        (GRAPHS,),
+        ("test_graph_cache.py::test_every_source_is_in_the_name",),
+        quick=True,
+    ),
+    Fault(
+        "graphs-of-another-processor-kept",
+        "cache",
+        "maxwhisper_impl/graphs.py",
+        "machine = [device, platform.machine(), _processor(), ",
+        "machine = [device, platform.machine(), ",
+        (GRAPHS,),
+        ("test_graph_cache.py::test_all_else_that_graphs_depend_on_is_in_the_name",),
+    ),
+    Fault(
+        "graphs-compiled-every-time",
+        "cache",
+        "maxwhisper_impl/graphs.py",
+        "    kept = artifact.is_file()\n",
+        "    kept = False\n",
+        (GRAPHS,),
+        ("test_graph_cache.py::test_graphs_are_compiled_once",),
     ),
     Fault(
         "cross-scores-unscaled",

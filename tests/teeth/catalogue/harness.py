@@ -15,7 +15,7 @@ BASELINES, DIFFERENCES, TRANSCRIPTS, OPENAI, RATIO, PERF, SPEED, WER = (
         "quality/wer",
     )
 )
-OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_PERF, OF_WER, OF_LOGITS = (
+OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_PERF, OF_WER, OF_LOGITS, OF_VERDICTS = (
     f"tests/{name}.py"
     for name in (
         "test_adapters",
@@ -25,6 +25,7 @@ OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_PERF, OF_WER, OF_LOGITS 
         "test_perf",
         "test_wer",
         "parity/test_logits",
+        "test_verdicts",
     )
 )
 
@@ -212,5 +213,32 @@ FAULTS = (
         (OF_WER,),
         ("test_wer.py::test_errors_of_one_clip",),
         quick=True,
+    ),
+    Fault(
+        "the-oracle-scored-as-ours",
+        "scoring",
+        "tests/quality/test_wer.py",
+        "    ours, theirs = texts(transcripts, group), texts(oracle_transcripts, group)\n    got, want",
+        "    ours, theirs = texts(oracle_transcripts, group), texts(oracle_transcripts, group)\n    got, want",
+        (OF_VERDICTS,),
+        ("test_verdicts.py::test_our_word_errors_are_held_to_the_oracles",),
+    ),
+    Fault(
+        "layers-compared-with-themselves",
+        "comparators",
+        "tests/parity/test_encoder_layers.py",
+        "judge.tensor(tap, model_taps[tap], float64_taps[tap], family(tap))",
+        "judge.tensor(tap, float64_taps[tap], float64_taps[tap], family(tap))",
+        (OF_VERDICTS,),
+        ("test_verdicts.py::test_a_layer_is_held_to_the_oracles",),
+    ),
+    Fault(
+        "our-own-margin-excuses",
+        "comparators",
+        "tests/parity/test_greedy.py",
+        "for m in (model, oracle)]",
+        "for m in (model, model)]",
+        (OF_VERDICTS,),
+        ("test_verdicts.py::test_only_the_oracles_own_margin_excuses",),
     ),
 )

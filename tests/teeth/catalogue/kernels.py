@@ -130,7 +130,7 @@ FAULTS = (
         "Float32(0.70711)",
     ),
     Fault(
-        "padding-takes-part-in-the-softmax",
+        "zero-filled-slots-are-attended",
         "kernels",
         ATTENTION,
         "scores.unsafe_store(i, Float32.MIN)",
