@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -58,10 +59,16 @@ def test_a_fault_can_be_applied_and_its_tests_are_there(fault: Fault) -> None:
             assert tap[1] in tap_names(RANDOM_DIMS), place
 
 
-def test_groups_have_right_places_of_their_own() -> None:
+def test_groups_have_right_places_of_their_own(tmp_path: Path) -> None:
+    """And can be applied together."""
     groups = {fault.group for fault in FAULTS} - {""}
     for group in groups:
         members = [fault for fault in FAULTS if fault.group == group]
+        for fault in members:
+            (tmp_path / group / fault.file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / fault.file, tmp_path / group / fault.file)
+        for fault in members:
+            fault.apply(tmp_path / group)
         places = [place for fault in members for place in fault.speaks]
         assert len(places) == len(set(places)), group
         assert len({fault.checkpoint for fault in members}) == 1, group

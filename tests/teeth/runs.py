@@ -65,6 +65,11 @@ class Verdict:
         red = self.first_red
         return red is not None and red.when == "call" and self.fault.is_right(red.nodeid)
 
+    def __str__(self) -> str:
+        red = self.first_red
+        how = "caught" if self.at_right_place else f"FAR: {red.nodeid}, {red.when}" if red else "SURVIVED"
+        return f"{self.fault.name} · {self.seconds:.0f} s · {how}"
+
 
 def control(faults: Sequence[Fault], folder: Path, say: Say) -> None:
     """Everything that the faults' runs will run, once without any; RedWithoutFault names what is red."""
@@ -114,7 +119,7 @@ def run_faults(faults: Sequence[Fault], workers: int, say: Say) -> list[Verdict]
             with lock:
                 for verdict in found:
                     verdicts[verdict.fault.name] = verdict
-                    say(f"{len(verdicts)} of {len(faults)} · {verdict.fault.name} · {verdict.seconds:.0f} s")
+                    say(f"{len(verdicts)} of {len(faults)} · {verdict}")
 
         for done in [pool.submit(work, job) for job in jobs(faults)]:
             done.result()
