@@ -24,7 +24,7 @@ def cached(name: str, before: str, after: str, *speaks: str, file: str = RUNTIME
 FAULTS = (
     layer(
         "encoder-without-ln-post",
-        'x = ops.layer_norm(x, "encoder.ln_post")\n',
+        '    x = ops.layer_norm(x, "encoder.ln_post")\n',
         "",
         f"{ENCODER}ln_post",
     ),

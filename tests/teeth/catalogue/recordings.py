@@ -10,6 +10,8 @@ OF_TRANSCRIBE, OF_BATCHED, OF_VAD, OF_LIVE, OF_FALLBACK = (
     f"{T}test_{name}.py" for name in ("transcribe", "batched", "vad", "live", "fallback")
 )
 
+EMPTIED = f"{OF_TRANSCRIBE}::test_a_segment_of_no_duration_or_text_is_emptied"
+
 
 def loop(name: str, before: str, after: str, case: str, *, file: str = TRANSCRIBE, quick: bool = False) -> Fault:
     place = f"test_transcribe.py::test_{case}"
@@ -111,7 +113,7 @@ FAULTS = (
         SEGMENTS,
         'if segment["start"] == segment["end"] or segment["text"].strip() == "":',
         'if segment["text"].strip() == "":',
-        (OF_TRANSCRIBE,),
+        (f"{OF_TRANSCRIBE}::test_segments_and_seek", EMPTIED),
         ("test_transcribe.py::test_a_segment_of_no_duration_or_text_is_emptied",),
     ),
     failing(
