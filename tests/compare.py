@@ -29,6 +29,8 @@ def _arrays(name: str, got: object, want: object) -> tuple[np.ndarray, np.ndarra
         raise AssertionError(
             f"{name}: shape {ours.shape}, expected {theirs.shape}" + (" (axes swapped?)" if swapped else "")
         )
+    if ours is theirs:
+        raise AssertionError(f"{name}: compared with itself")
     if theirs.size == 0:
         raise AssertionError(f"{name}: nothing to compare, shape {theirs.shape}")
     _finite(f"{name} (reference)", theirs)

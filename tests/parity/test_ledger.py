@@ -1,9 +1,11 @@
 """The ledger's measurements, measured again on this machine: no row can be loosened together with its measurement."""
 
+import numpy as np
 import pytest
 
+from tests.adapters.openai import OpenAI
 from tests.implementations import Model
-from tests.measure_tolerances import tap_errors
+from tests.measure_tolerances import Errors, odd_rows, row_errors, score_errors, tap_errors
 from tests.parity.conftest import Judge, Probe, Taps, needs
 from tests.tolerances import TOLERANCES
 
@@ -15,15 +17,33 @@ ABOVE, BELOW = 3.0, 25.0
 Less is not asked of max_abs: whether outlier channels appear depends on how much silence a window has."""
 
 
-def test_measured_again(oracle: Model, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:
-    needs(oracle, "taps")
-    errors = tap_errors(oracle.taps(window_probe.mel, window_probe.tokens), float64_taps)
-    rows = {key: TOLERANCES.get(judge.prefix + key) for key in errors if not key.startswith("decoder.ln/")}
-    wrong = [
-        f"{key}: the ledger has {row.measured if row else 'no row'}, this machine measures {errors[key]:.2g}"
+def wrong_rows(prefix: str, errors: Errors) -> list[str]:
+    """What the ledger says otherwise than this machine, one line a row."""
+    rows = {key: TOLERANCES.get(prefix + key) for key in errors}
+    return [
+        f"{prefix}{key}: the ledger has {row.measured if row else 'no row'}, this machine measures {errors[key]:.2g}"
         for key, row in rows.items()
         if row is None
         or errors[key] > ABOVE * row.measured
         or (row.metric != "max_abs" and 0 < errors[key] < row.measured / BELOW)
     ]
+
+
+def test_measured_again(oracle: Model, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:
+    needs(oracle, "taps")
+    errors = tap_errors(oracle.taps(window_probe.mel, window_probe.tokens), float64_taps)
+    wrong = wrong_rows(judge.prefix, {k: v for k, v in errors.items() if not k.startswith("decoder.ln/")})
+    assert not wrong, "\n".join(wrong)
+
+
+def test_rows_and_scores_measured_again(
+    oracle: OpenAI, float64: OpenAI, window_probe: Probe, float64_taps: Taps, judge: Judge
+) -> None:
+    """What single steps, and the scores behind word times, may err by."""
+    features = [oracle.encode(window_probe.mel), float64_taps["encoder.ln_post"]]
+    errors = {} if judge.prefix else score_errors(oracle, float64, features, window_probe.tokens)
+    rows = odd_rows(window_probe.tokens)
+    heard = [np.repeat(each[:1], len(rows), axis=0) for each in features]
+    errors |= row_errors(oracle.logits(rows, heard[0]), float64.logits(rows, heard[1]))
+    wrong = wrong_rows(judge.prefix, errors)
     assert not wrong, "\n".join(wrong)

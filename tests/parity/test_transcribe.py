@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import whisper
 
 from maxwhisper_impl import DecodingResult, Result, Segment, Whisper
+from maxwhisper_impl import transcribe as transcribe_module
 from maxwhisper_impl.audio import HOP_LENGTH, N_FRAMES, SAMPLE_RATE, load_audio
 from maxwhisper_impl.corpus import Clip
-from maxwhisper_impl.segments import Window, cut_segments
+from maxwhisper_impl.dims import SIZES
+from maxwhisper_impl.segments import Window, clear_empty, cut_segments
 from maxwhisper_impl.tokenizer import get_tokenizer
 from tests.compare import assert_close
 from tests.implementations import Model
@@ -265,3 +269,30 @@ def test_segments_and_seek(tokens: list[int], segments: list[tuple[float, float,
 def test_windows_and_seconds() -> None:
     assert Window(0, N_FRAMES).duration == 30.0
     assert Window(1, 1).start == HOP_LENGTH / SAMPLE_RATE
+
+
+def test_what_is_said_over_and_over_stays() -> None:
+    """Nothing is cleaned up behind the model: a loop is shown, and failing by its ratio is another rule's affair."""
+    dims = SIZES["tiny"]
+    loop = DecodingResult(None, "en", tokens=[at(0), *[AND] * 40, at(4)], avg_logprob=-0.1, no_speech_prob=0.0,
+                          temperature=0.0, compression_ratio=9.0)  # fmt: skip
+    model = Whisper(dims, SimpleNamespace(dims=dims, encode=lambda mel: mel))
+    with mock.patch.object(transcribe_module, "decode_windows", return_value=[loop]):
+        got = model.transcribe(np.zeros(5 * SAMPLE_RATE, np.float32), language="en")
+    assert got["text"] == got["segments"][0]["text"] == " and" * 40
+
+
+def test_a_segment_of_no_duration_or_text_is_emptied() -> None:
+    """One word, no duration, no text; the ends of what is emptied stay."""
+    segments: list[Any] = [
+        {"start": 1.0, "end": 2.0, "text": " and", "tokens": [AND]},
+        {"start": 2.0, "end": 2.0, "text": " so", "tokens": [SO], "words": [{"word": " so"}]},
+        {"start": 2.0, "end": 3.0, "text": " ", "tokens": [220]},
+    ]
+    clear_empty(segments)
+    empty = {"text": "", "tokens": [], "words": []}
+    assert segments == [
+        {"start": 1.0, "end": 2.0, "text": " and", "tokens": [AND]},
+        {"start": 2.0, "end": 2.0, **empty},
+        {"start": 2.0, "end": 3.0, **empty},
+    ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -36,13 +37,55 @@ class Peer:
     model: Model
 
 
+def load_peer(name: str, under_test: str, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
+    """Another system with the same weights in float32; AssertionError where it is the one under test in disguise."""
+    if name == under_test:
+        pytest.skip("it is under test itself")
+    other = load(IMPLEMENTATIONS[name], checkpoint)
+    assert type(other) is not type(model), f"{name} is raced against itself: both are {type(model).__name__}"
+    return Peer(name, other)
+
+
 @pytest.fixture(params=PEERS)
 def peer(request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
-    """Another system with the same weights in float32; never the implementation under test itself."""
-    other = load(IMPLEMENTATIONS[request.param], checkpoint)
-    if other is model or type(other) is type(model):
-        pytest.skip("it is under test itself")
-    return Peer(request.param, other)
+    return load_peer(request.param, request.config.getoption("--impl"), load, checkpoint, model)
+
+
+def run_race(
+    benchmark: BenchmarkFixture,
+    peer: str,
+    name: str,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    rounds: int,
+    clock: Callable[[], float] = perf_counter,
+    **facts: Any,
+) -> Ratio:
+    """Both once unmeasured, then in ABBA rounds; the ratio, also into the JSON, with `facts`. `clock`: of the peer."""
+    ours()
+    theirs()
+    other = Interleaved(theirs, clock)
+    benchmark.pedantic(ours, setup=other.setup, rounds=rounds, iterations=1)
+    other.finish()
+    if benchmark.stats is None:
+        pytest.skip("pytest-benchmark is switched off")
+    times = benchmark.stats.stats.data
+    got = ratio(times, other.times)
+    benchmark.extra_info.update(
+        facts,
+        peer=peer,
+        peer_seconds=float(np.median(other.times)),
+        peer_rounds=[rounded(x) for x in other.times],
+        ratio=got.median,
+        low=got.low,
+        high=got.high,
+        validity=got.validity,
+        valid=got.valid,
+    )
+    took = [f"{who} {1e3 * float(np.median(t)):.1f} ms" for who, t in (("ours", times), (peer, other.times))]
+    record.note(f"perf {name}: {', '.join(took)}: {got}")
+    record.count("ratios")
+    return got
 
 
 @dataclass(frozen=True)
@@ -87,39 +130,13 @@ def race(
     `said`: what this case wrote, where that is not the utterance.
     """
     name = f"{checkpoint_name(checkpoint)}{' random' if is_random else ''}"
+    under_test = {"impl": request.config.getoption("--impl"), "device": device, "dtype": dtype, "checkpoint": name}
 
     def run(
         case: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int, said: Heard = heard
     ) -> Ratio:
-        ours()
-        theirs()
-        other = Interleaved(theirs)
-        benchmark.pedantic(ours, setup=other.setup, rounds=rounds, iterations=1)
-        other.finish()
-        if benchmark.stats is None:
-            pytest.skip("pytest-benchmark is switched off")
-        times = benchmark.stats.stats.data
-        got = ratio(times, other.times)
-        benchmark.extra_info.update(
-            case=case,
-            checkpoint=name,
-            impl=request.config.getoption("--impl"),
-            peer=peer.name,
-            device=device,
-            dtype=dtype,
-            peer_seconds=float(np.median(other.times)),
-            peer_rounds=[rounded(x) for x in other.times],
-            ratio=got.median,
-            low=got.low,
-            high=got.high,
-            validity=got.validity,
-            valid=got.valid,
-            **asdict(said),
-        )
-        took = [f"{who} {1e3 * float(np.median(t)):.1f} ms" for who, t in (("ours", times), (peer.name, other.times))]
-        record.note(f"perf {case} {name}: {', '.join(took)}: {got}")
-        record.count("ratios")
-        return got
+        facts = {"case": case, **under_test, **asdict(said)}
+        return run_race(benchmark, peer.name, f"{case} {name}", ours, theirs, rounds, **facts)
 
     return run
 

@@ -1,0 +1,28 @@
+"""Every seeded fault, in the order in which audio becomes text, then the suite's own."""
+
+from tests.teeth.catalogue import (
+    audio,
+    comparators,
+    decoding,
+    files,
+    graphs,
+    harness,
+    kernels,
+    recordings,
+    timing,
+    weights,
+)
+from tests.teeth.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (
+    *audio.FAULTS,
+    *graphs.FAULTS,
+    *kernels.FAULTS,
+    *decoding.FAULTS,
+    *recordings.FAULTS,
+    *timing.FAULTS,
+    *files.FAULTS,
+    *weights.FAULTS,
+    *comparators.FAULTS,
+    *harness.FAULTS,
+)

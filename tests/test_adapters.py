@@ -1,0 +1,80 @@
+"""The systems that are compared are what their names say: none computes with another's code, none hides a failure."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maxwhisper_impl.weights import random_checkpoint
+from tests.implementations import IMPLEMENTATIONS
+from tests.random_weights import RANDOM_DIMS
+
+ADAPTERS = Path(__file__).parent / "adapters"
+PEERS = ("openai.py", "faster.py")
+MODULES = {"openai-whisper": "openai", "faster-whisper": "faster", "maxwhisper_impl": "ours"}
+
+
+def parsed(adapter: str) -> ast.Module:
+    return ast.parse((ADAPTERS / adapter).read_text())
+
+
+@pytest.mark.parametrize("adapter", PEERS)
+def test_no_peer_adapter_computes_with_our_code(adapter: str) -> None:
+    tree = parsed(adapter)
+    typing_only = {
+        n
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for n in ast.walk(node)
+    }
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and n not in typing_only]
+    modules = [n.module or "" for n in imports if isinstance(n, ast.ImportFrom)] + [
+        a.name for n in imports if isinstance(n, ast.Import) for a in n.names
+    ]
+    assert imports
+    assert not [m for m in modules if m.startswith(("maxwhisper_impl", "tests.adapters.ours", "importlib"))]
+
+
+@pytest.mark.parametrize("adapter", [*PEERS, "ours.py"])
+def test_no_adapter_hides_a_failure(adapter: str) -> None:
+    """Nothing is caught, so nothing can take the place of what failed; and nothing is random."""
+    tree = parsed(adapter)
+    finallys = (ast.Try, ast.TryStar)
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, finallys) and node.handlers]
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "random"]
+
+
+def test_each_system_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded under a name comes from the adapter of that name, with the checkpoint that was given."""
+    import tests.adapters.faster
+    import tests.adapters.openai
+    import tests.adapters.ours
+
+    class Loaded:
+        def __init__(self, *given: object):
+            self.given = given
+
+    for module in (tests.adapters.faster, tests.adapters.openai, tests.adapters.ours):
+        name = {"faster": "Faster", "openai": "OpenAI", "ours": "Ours"}[module.__name__.rpartition(".")[2]]
+        monkeypatch.setattr(module, name, type(module.__name__.rpartition(".")[2], (Loaded,), {}))
+    weights = random_checkpoint(RANDOM_DIMS, 1)
+    assert set(MODULES) == set(IMPLEMENTATIONS)
+    for name, module in MODULES.items():
+        loaded = IMPLEMENTATIONS[name].load(weights, "cpu", "float32")
+        assert type(loaded).__name__ == module
+        assert loaded.given == (weights, "cpu", "float32")
+        assert IMPLEMENTATIONS[name].adapter == f"{module}.py"
+
+
+def test_the_oracle_has_exactly_the_checkpoints_values() -> None:
+    """Every tensor, to the last bit of float32."""
+    from tests.adapters.openai import build
+
+    weights = random_checkpoint(RANDOM_DIMS, 1)
+    state = build(weights).state_dict()
+    assert set(state) == set(weights.tensors)
+    for name, tensor in weights.tensors.items():
+        assert np.array_equal(state[name].numpy(), tensor.astype(np.float32)), name

@@ -1,0 +1,139 @@
+"""The perf harness itself: what is timed, against whom, and what a gate says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maxwhisper_impl.dims import SIZES
+from tests import record
+from tests.perf import test_speed
+from tests.perf.conftest import Peer, load_peer, run_race
+from tests.perf.ratio import Ratio
+from tests.perf.test_speed import gate
+
+CHECKPOINT: Any = SimpleNamespace(dims=SIZES["tiny.en"], source=Path("tiny.en"))
+
+
+@pytest.fixture(autouse=True)
+def no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These races are made up."""
+    monkeypatch.setattr(record, "families", type(record.families)(record.Family))
+    monkeypatch.setattr(record, "notes", [])
+
+
+class System:
+    """Answers as the oracle does, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def _answer(self, answer: Any) -> Any:
+        self.asked += 1
+        return answer
+
+    def mel(self, audio: np.ndarray) -> np.ndarray:
+        return np.ones((80, 3000), np.float32)
+
+    def encode(self, mel: np.ndarray) -> np.ndarray:
+        return self._answer(np.ones((1, 10, 10), np.float32))
+
+    def decode(self, features: np.ndarray, **options: Any) -> Any:
+        return self._answer([SimpleNamespace(tokens=list(range(20)))])
+
+    def transcribe(self, audio: np.ndarray, **options: Any) -> Any:
+        return self._answer({"text": " and so on"})
+
+
+@pytest.mark.parametrize("case", ["encode", "decode", "transcribe"])
+def test_the_peer_is_what_is_timed_against(case: str) -> None:
+    """The race's first call asks the system under test alone, its second the peer alone."""
+    model, peer, oracle, asked = System(), System(), System(), []
+
+    def race(name: str, ours: Any, theirs: Any, rounds: int) -> Any:
+        for call in (ours, theirs):
+            before = [system.asked for system in (model, peer, oracle)]
+            call()
+            asked.append([system.asked - b for system, b in zip((model, peer, oracle), before, strict=True)])
+        return rounds
+
+    run: Any = getattr(test_speed, case)
+    assert run(model, oracle, Peer("peer", peer), np.zeros(16000, np.float32), race, CHECKPOINT, 6) == 6
+    assert asked == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_what_is_timed_has_passed_its_parity_check() -> None:
+    model, oracle = System(), System()
+    model.encode = lambda mel: np.full((1, 10, 10), 1.001, np.float32)
+    model.decode = lambda features, **options: [SimpleNamespace(tokens=list(range(1, 21)))]
+    model.transcribe = lambda audio, **options: {"text": " and so"}
+    for case in ("encode", "decode", "transcribe"):
+        run: Any = getattr(test_speed, case)
+        with pytest.raises(AssertionError, match=r"features|timed"):
+            run(model, oracle, Peer("peer", oracle), np.zeros(16000, np.float32), None, CHECKPOINT, 6)
+
+
+def test_ours_is_no_peer() -> None:
+    model, other = System(), type("Other", (System,), {})()
+    assert load_peer("faster-whisper", "maxwhisper_impl", lambda *given: other, CHECKPOINT, model).model is other
+    for same in (model, System()):
+        with pytest.raises(AssertionError, match="faster-whisper is raced against itself"):
+            load_peer("faster-whisper", "maxwhisper_impl", lambda *given, same=same: same, CHECKPOINT, model)
+    with pytest.raises(pytest.skip.Exception, match="under test itself"):
+        load_peer("faster-whisper", "faster-whisper", lambda *given: other, CHECKPOINT, model)
+
+
+class Benchmark:
+    """pytest-benchmark's `pedantic`, on a clock of its own that ours and the peer move."""
+
+    def __init__(self, clock: list[float]):
+        self.clock, self.extra_info = clock, {}
+        self.stats: Any = None
+
+    def pedantic(self, ours: Any, setup: Any, rounds: int, iterations: int) -> None:
+        times = []
+        for _ in range(rounds):
+            setup()
+            start = self.clock[0]
+            ours()
+            times.append(self.clock[0] - start)
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=times))
+
+
+def test_a_race_has_the_ratio_of_its_times() -> None:
+    """The peer takes twice as long; both are run once unmeasured, in which they may take as long as they like."""
+    clock, calls = [0.0], {"ours": 0, "theirs": 0}
+
+    def system(name: str, seconds: float) -> Any:
+        def run() -> None:
+            calls[name] += 1
+            clock[0] += seconds if calls[name] > 1 else 100
+
+        return run
+
+    benchmark = Benchmark(clock)
+    got = run_race(benchmark, "peer", "case", system("ours", 1), system("theirs", 2), 6, clock=lambda: clock[0])
+    assert (got.median, got.low, got.high, got.validity) == pytest.approx((2, 2, 2, 1))
+    assert calls == {"ours": 7, "theirs": 7}
+    assert benchmark.extra_info["ratio"] == got.median
+    assert benchmark.extra_info["peer_seconds"] == 2
+    assert benchmark.extra_info["valid"]
+
+
+@pytest.mark.parametrize(
+    ("case", "peer", "low", "validity", "says"),
+    [
+        ("encode", "openai-whisper", 0.99, 1.0, "does not reach 1.00×"),
+        ("encode", "faster-whisper", 0.99, 1.0, "does not reach 1.00×"),
+        ("transcribe", "faster-whisper", 1.19, 1.0, "does not reach 1.20×"),
+        ("transcribe", "faster-whisper", 1.3, 1.05, "invalid run"),
+    ],
+)
+def test_gates(case: str, peer: str, low: float, validity: float, says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, low, 1.5, validity, 4))
+    gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, 1.25, 1.5, 1.0, 4))
