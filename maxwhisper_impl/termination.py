@@ -14,6 +14,8 @@ from .status import complain
 STATUS = 128 + signal.SIGTERM
 GRACE = 2.0
 """seconds for the main thread to unwind; a service manager waits for 10 and more before it kills"""
+END = b"\0"
+"""no signal's number"""
 
 
 class Terminated(BaseException):
@@ -44,8 +46,9 @@ def terminable() -> Generator[None]:
         left.set()
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.close(said)
+        os.write(said, END)  # not the pipe's end, which a forked child would hold open
         watcher.join()
+        os.close(said)
         os.close(heard)
 
 
@@ -55,8 +58,8 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _watch(heard: int, left: threading.Event) -> None:
-    """Reads the numbers of signals as they arrive, until the pipe is closed."""
-    while numbers := os.read(heard, 64):
+    """Reads the numbers of signals as they arrive, until END."""
+    while END not in (numbers := os.read(heard, 64)):
         if signal.SIGTERM in numbers and not left.wait(GRACE):
             complain("terminated")
             os._exit(STATUS)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from maxwhisper_impl.termination import STATUS
+from maxwhisper_impl.termination import GRACE, STATUS
 from tests import record
 
 ROOT = Path(__file__).parents[2]
@@ -117,3 +117,25 @@ def test_sigterm_while_writing(victim: Victim, request: pytest.FixtureRequest) -
         record.count("kills")
     assert victim.run(rounds=2) == 0, victim.stderr.read_text()
     victim.assert_whole()
+
+
+BUSY = """
+import hashlib, sys
+from maxwhisper_impl import cli
+def job():
+    print("busy", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes, in which no handler of Python's runs, as in a compiler
+    return 0
+sys.exit(cli.run(job))
+"""
+
+
+def test_sigterm_while_nothing_of_python_runs() -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUSY], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "busy\n"
+    time.sleep(0.2)
+    process.terminate()
+    _, said = process.communicate(timeout=10 * GRACE)
+    assert (process.returncode, said) == (STATUS, "maxwhisper: error: terminated\n")
