@@ -34,7 +34,7 @@ ALPHA = 0.01
 POWER = 0.95
 SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
-CHANCE = 2.5
+CHANCE = 3.0
 CALM = 0.10
 MIN_RUNS = 3
 MIN_BLOCKS = 8
