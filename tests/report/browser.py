@@ -26,7 +26,7 @@ SECONDS = 120
 PHONE = 390
 LARGEST = 300_000
 """bytes of a picture"""
-PICTURES = {"report-light.png": (1180, 1900, False), "report-dark.png": (1180, 1900, True),
+PICTURES = {"report-light.png": (1180, 1600, False), "report-dark.png": (1180, 1600, True),
             "report-phone.png": (PHONE, 1500, False)}  # fmt: skip
 """width, height, whether dark"""
 
