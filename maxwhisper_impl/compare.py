@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from .audio import N_SAMPLES
 from .decoding.options import verify_count
 from .errors import OptionError
+from .machine import commit
 from .scoring import agreement, word_errors
 from .systems import ORACLE, Pinned, SystemSpec, Transcript, label, parse_system
 from .threads import verify_threads
@@ -75,6 +77,8 @@ class Comparison:
     rounds: int
     rows: list[Row] = field(default_factory=list[Row])
     failures: list[Failure] = field(default_factory=list[Failure])
+    commit: str | None = field(default_factory=lambda: commit(Path(__file__).parent))
+    """as the run began: it may take long, and a checkout may move on meanwhile"""
 
     @property
     def audio_seconds(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import write_whole
-from .machine import commit, machine, now, versions
+from .machine import machine, now, versions
 from .systems import SYSTEMS, Pinned, label
 from .tables import print_whole
 
@@ -75,7 +75,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     """What `--json` writes; rates are fractions, memory is in bytes, all times are seconds."""
     return {
         "made": now(),
-        "commit": commit(Path(__file__).parent),
+        "commit": comparison.commit,
         "audio_seconds": comparison.audio_seconds,
         "rows": [row_as_json(row) for row in comparison.rows],
         "failures": [

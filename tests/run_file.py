@@ -29,6 +29,8 @@ MESSAGE = 2000
 """characters of what a failed test said that are kept"""
 
 _started = pytest.StashKey[float]()
+_commit = pytest.StashKey[str | None]()
+"""as the run began: it may take long, and a checkout may move on meanwhile"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_started] = time.monotonic()
     path = config.getoption("--run-json")
+    config.stash[_commit] = commit(ROOT) if path else None
     if path and not Path(path).absolute().parent.is_dir():
         raise pytest.UsageError(f"--run-json {path}: there is no folder {Path(path).parent}")
 
@@ -114,7 +117,7 @@ def as_json(session: pytest.Session) -> dict[str, Any]:
     return {
         "kind": "suite",
         "made": now(),
-        "commit": commit(ROOT),
+        "commit": config.stash[_commit],
         "machine": machine(),
         "versions": versions(PACKAGES.union(*(i.packages for i in IMPLEMENTATIONS.values()))),
         "arguments": list(config.invocation_params.args),

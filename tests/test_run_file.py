@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from maxwhisper_impl.machine import commit
 from maxwhisper_impl.report.kinds import Suite
 from maxwhisper_impl.report.read import read_run
 from tests.record import Family, Margin, Run, counted
@@ -138,7 +139,7 @@ def test_the_rest_is_there_once(written: dict[str, Any]) -> None:
     assert written["kind"] == "suite"
     assert written["machine"]["cores"] == os.cpu_count()
     assert written["versions"]["pytest"] == pytest.__version__
-    assert written["commit"]
+    assert written["commit"] == commit(ROOT)
 
 
 def test_the_report_reads_it(written: dict[str, Any], folder: Path) -> None:

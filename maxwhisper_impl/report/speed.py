@@ -78,7 +78,7 @@ def race_bars(suite: Suite) -> list[Bar]:
             race.median,
             race.low,
             race.high,
-            race.median >= 1,
+            race.valid and race.median >= 1,
             max(axis, 1.0),
             "" if race.valid else "invalid: the machine was too noisy",
         )

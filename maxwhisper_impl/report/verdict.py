@@ -69,7 +69,7 @@ def suite_statement(source: Source, run: Suite) -> Statement:
     else:
         skipped = f", {run.outcomes['skipped']:,} skipped" if run.outcomes.get("skipped") else ""
         text = f"{figures.things(passed, 'test')} passed{on}, none failed{skipped}"
-        text += (f": {figures.listed(counted)}." if counted else ".") + _nearest_layer(run)
+        text += (f": {figures.listed(counted)}." if counted else ".") + _nearest_layer(run) + _invalid_ratios(run)
     good = bool(passed) and not red and not run.exit_status
     details = tuple(f"{test.test}: {test.message.partition(chr(10))[0][:300]}" for test in run.failures)
     return Statement("passed" if good else "failed", text, source, "limits", details)
@@ -82,6 +82,12 @@ def _nearest_layer(run: Suite) -> str:
     nearest = max(found.margins, key=lambda margin: margin.share)
     where = f"{nearest.name}, {nearest.checkpoint}"
     return f" No layer's error uses more than {figures.share(nearest.share)} % of its limit ({where})."
+
+
+def _invalid_ratios(run: Suite) -> str:
+    invalid = sum(not race.valid for race in run.ratios)
+    of = f"{invalid} of {figures.things(len(run.ratios), 'speed ratio')}"
+    return f" {of} {'says' if invalid == 1 else 'say'} nothing: the machine was too noisy." if invalid else ""
 
 
 def comparison_statements(source: Source, run: Comparison) -> Iterator[Statement]:

@@ -44,6 +44,10 @@ def test_a_race_that_is_lost_is_not_ours_and_an_invalid_one_says_so() -> None:
     assert won.at == pytest.approx(100 * 2.0 / 2.2)
 
 
+def test_an_invalid_race_is_not_won() -> None:
+    assert [bar.ours for bar in race_bars(suite(ratios__0__valid=False))] == [False, False]
+
+
 def test_layers_flow_and_blocks_stand_side_by_side() -> None:
     base = [margin(f"encoder.blocks.{i}{part}", "max_abs", 1, 4) | {"checkpoint": "base"} for part in (".mlp.1", "")
             for i in range(6)]  # fmt: skip
