@@ -230,18 +230,15 @@ def test_a_file_that_links_to_itself(tmp_path: Path) -> None:
         read_samples([str(tmp_path / "loop.wav")], say=lambda line: None)
 
 
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
-@pytest.mark.parametrize("kind", ["float8_e4m3fn", "qint8"])
-def test_tensors_that_numpy_lacks(kind: str, tmp_path: Path) -> None:
+def test_tensors_that_numpy_lacks(tmp_path: Path) -> None:
     import torch
 
     path = save(small(), tmp_path, "pt")
     content = torch.load(path, weights_only=True)
-    name, whole = "decoder.ln.bias", content["model_state_dict"]["decoder.ln.bias"].float()
-    odd = torch.quantize_per_tensor(whole, 0.1, 0, torch.qint8) if kind == "qint8" else whole.to(torch.float8_e4m3fn)
-    content["model_state_dict"][name] = odd
+    state, name = content["model_state_dict"], "decoder.ln.bias"
+    state[name] = state[name].to(torch.float8_e4m3fn)
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=rf"{name} is torch.{kind}, and only float16 and float32"):
+    with pytest.raises(CheckpointError, match=rf"{name} is torch.float8_e4m3fn, and only float16 and float32"):
         load_checkpoint(path)
 
 
