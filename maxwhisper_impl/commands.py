@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -112,7 +113,8 @@ def transcribe_options(options: Namespace) -> dict[str, Any]:
         raise OptionError(f"--temperature_increment_on_fallback {increment}: give a number above 0, or None")
     passed["temperature"] = options.temperature
     if increment is not None:
-        if not (1.0 - options.temperature) / increment <= MOST_TEMPERATURES:
+        count = (1.0 - options.temperature) / increment
+        if not -math.inf < count <= MOST_TEMPERATURES:
             raise OptionError(
                 f"--temperature {options.temperature} and up in steps of {increment}: at most {MOST_TEMPERATURES} "
                 "temperatures are tried; make --temperature_increment_on_fallback larger"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -252,20 +252,22 @@ class LiveTranscription:
 
     def _close(self, count: int) -> None:
         """The first tokens, all of them final, become segments; their audio leaves."""
-        ended = self._ended(self._final[:count])
+        ended, begin = self._ended(self._final[:count]), self._tokenizer.timestamp_begin
         window = Window(self._start // HOP_LENGTH, len(self._audio) // HOP_LENGTH)
         if ended:  # doubled, a timestamp both ends a segment and begins the next
             closed = replace(self._result, tokens=[*self._final[:ended], self._final[ended - 1]])
             cut = cut_segments(closed, window, self._tokenizer)
             advance = cut.advance
         else:
-            cut = cut_segments(replace(self._result, tokens=self._final[:count]), window, self._tokenizer)
+            # no timestamp before another: what follows such a pair would be left to a next window
+            rest = [token for token, after in pairwise([*self._final[:count], 0]) if min(token, after) < begin]
+            cut = cut_segments(replace(self._result, tokens=rest), window, self._tokenizer)
             ended, advance = count, window.size
         said = enumerate((segment for segment in cut.segments if segment["text"].strip()), len(self.segments))
         numbered: list[Segment] = [{"id": number, **segment} for number, segment in said]
         self.segments += numbered
         self._past += self._final[:ended]
-        begin, moved = self._tokenizer.timestamp_begin, advance // FRAMES_PER_TIMESTAMP
+        moved = advance // FRAMES_PER_TIMESTAMP
         rest = [token - moved if token >= begin else token for token in self._result.tokens[ended:]]
         self._final, self._result = rest[: len(self._final) - ended], replace(self._result, tokens=rest)
         self._drop(advance * HOP_LENGTH)

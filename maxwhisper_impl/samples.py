@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def default_clip() -> Clip:
 
 def clip_of(file: Path, say: Callable[[str], None]) -> Clip | None:
     """The file's row in the corpus that it lies in, if it lies in one."""
-    path = file.resolve()
+    path = Path(os.path.realpath(file))  # unlike Path.resolve, it does not raise where links lead in a circle
     for folder in path.parents[:NEAR]:
         is_chapter = folder == path.parent and any(folder.glob("*.trans.txt"))
         if not is_chapter and not (folder / "manifest.jsonl").is_file():

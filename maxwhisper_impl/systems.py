@@ -187,7 +187,7 @@ ORACLE = "openai-whisper"
 
 def parse_system(name: str) -> tuple[str, str]:
     """(system, dtype) of "faster-whisper" or "faster-whisper:int8"; OptionError for what is not there."""
-    system, colon, dtype = name.partition(":")
+    system, colon, dtype = str(name).partition(":")
     if system not in SYSTEMS:
         raise OptionError(f"unknown system {system!r}; there are {', '.join(SYSTEMS)}")
     dtypes = SYSTEMS[system].dtypes

@@ -17,6 +17,8 @@ from ..tokenizer import LANGUAGES
 from .types import check_types
 
 TASKS = ("transcribe", "translate", "lang_id")
+COLDEST = 1e-6
+"""of sampling temperatures; by a lower one float32 logits cannot be divided"""
 MOST_ROWS = 256
 """sequences decoded side by side: each has a cache and logits of its own, 6 MB with tiny, 150 MB with large"""
 
@@ -114,8 +116,8 @@ def verify_options(options: DecodingOptions, dims: ModelDimensions) -> DecodingO
     o = options
     check_types(o)
     _verify_language(o, dims)
-    if not _is_number(o.temperature) or not 0 <= o.temperature < math.inf:
-        raise OptionError(f"temperature={o.temperature!r}: give a number from 0 up")
+    if not _is_number(o.temperature) or not (o.temperature == 0 or COLDEST <= o.temperature <= 1 / COLDEST):
+        raise OptionError(f"temperature={o.temperature!r}: give 0, or a number from {COLDEST:g} to {1 / COLDEST:g}")
     for name, most in (("sample_len", dims.n_text_ctx), ("best_of", MOST_ROWS), ("beam_size", MOST_ROWS)):
         verify_count(name, getattr(o, name), most)
     if o.beam_size is not None and o.best_of is not None:
@@ -176,7 +178,7 @@ def verify_count(name: str, value: Any, most: int | None) -> None:
 def _verify_patience(o: DecodingOptions) -> None:
     if o.beam_size is None:
         raise OptionError(f"patience={o.patience!r} belongs to beam search; give beam_size too")
-    if o.patience is None or not _is_number(o.patience) or round(o.beam_size * o.patience) < 1:
+    if o.patience is None or not math.isfinite(o.patience) or round(o.beam_size * o.patience) < 1:
         raise OptionError(f"patience={o.patience!r} with beam_size={o.beam_size} keeps no candidate; raise one of them")
 
 

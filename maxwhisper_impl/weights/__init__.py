@@ -4,9 +4,12 @@ The only part that knows file formats. Importing it imports neither torch nor MA
 """
 
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..dims import SIZES
+from ..errors import CheckpointError
 from . import official
 from .checkpoint import Checkpoint, content_hash, expected_shapes
 from .formats import FORMATS, read_path, write_path
@@ -41,7 +44,7 @@ def load_checkpoint(name_or_path: str | Path, *, download: bool = True) -> Check
 
 def save_checkpoint(checkpoint: Checkpoint, out: str | Path, *, format: str | None = None) -> None:
     """Write a checkpoint as `convert` does."""
-    write_path(checkpoint, Path(out), format)
+    write_path(checkpoint, _path(out), format)
 
 
 def convert(src: str | Path, out: str | Path, *, format: str | None = None) -> None:
@@ -49,5 +52,12 @@ def convert(src: str | Path, out: str | Path, *, format: str | None = None) -> N
 
     `format` is one of "pt", "npz", "huggingface", "ctranslate2"; `.pt` and `.npz` names tell it, folders do not.
     `out` is whole or not there. Raises OptionError for the format, CheckpointError for the rest."""
+    target = _path(out)
     checkpoint = load_checkpoint(src)
-    write_path(checkpoint, Path(out), format, checkpoint.source)
+    write_path(checkpoint, target, format, checkpoint.source)
+
+
+def _path(out: Any) -> Path:
+    if not isinstance(out, str | PathLike):
+        raise CheckpointError(f"a checkpoint is written to a path, not to {out!r:.100}")
+    return Path(out)

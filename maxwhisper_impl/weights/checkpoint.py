@@ -17,7 +17,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 MAX_LAYERS = 1024
 MAX_SIZE = 1 << 24
-LISTED = 100
+LISTED, LONGEST = 100, 160
+"""names in a list, and characters of a name, that a message holds"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def read_dims(values: Mapping[str, object], source: Path) -> ModelDimensions:
     """Dims from what a file says. CheckpointError unless all ten are there, whole numbers, and fit each other."""
     names = [field.name for field in fields(ModelDimensions)]
     wrong = [f"{name} is missing" for name in names if name not in values]
-    wrong += [f"{name} is unknown" for name in values if name not in names]
+    wrong += [f"{name[:LONGEST]} is unknown" for name in list(values)[:LISTED] if name not in names]
     for name in names:
         value, most = values.get(name, 1), MAX_LAYERS if name.endswith("_layer") else MAX_SIZE
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
@@ -130,7 +131,7 @@ def is_finite(tensor: np.ndarray) -> bool:
 
 def _listed(title: str, names: list[str]) -> str:
     more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"\n  {title} ({len(names)}): {', '.join(names[:LISTED])}{more}"
+    return f"\n  {title} ({len(names)}): {', '.join(name[:LONGEST] for name in names[:LISTED])}{more}"
 
 
 def check_tensors(tensors: Mapping[str, np.ndarray], expected: Shapes, source: Path) -> None:

@@ -66,7 +66,7 @@ def read(path: Path) -> Checkpoint:
     try:
         members = _read_members(path)
     except (ValueError, zipfile.BadZipFile, EOFError, OverflowError, RuntimeError, struct.error) as error:
-        raise CheckpointError(f"{path}: not a whole .npz of plain arrays: {error}") from error
+        raise CheckpointError(f"{path}: not a whole .npz of plain arrays: {error!s:.300}") from error
     numbers = {name: members.pop(name) for name in list(members) if name.startswith(DIMS)}
     sizes = {name.removeprefix(DIMS): value.item() if value.shape == () else value for name, value in numbers.items()}
     dims = read_dims(sizes, path)

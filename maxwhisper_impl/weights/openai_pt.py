@@ -48,7 +48,14 @@ def _to_numpy(tensors: Mapping[str, Any], path: Path) -> dict[str, np.ndarray]:
     if claimed > size:
         raise CheckpointError(f"{path}: its tensors claim {claimed} bytes, the file has {size}")
     widened = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in plain.items()}
-    return {name: np.asarray(tensor.numpy(), order="C") for name, tensor in widened.items()}
+    return {name: _array(name, tensor, path) for name, tensor in widened.items()}
+
+
+def _array(name: str, tensor: Any, path: Path) -> np.ndarray:
+    try:
+        return np.asarray(tensor.numpy(), order="C")
+    except (TypeError, RuntimeError) as error:  # quantised, float8, and what torch has more of
+        raise CheckpointError(f"{path}: {name} is {tensor.dtype}, and only float16 and float32 are read") from error
 
 
 def read(path: Path) -> Checkpoint:

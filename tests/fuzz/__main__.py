@@ -34,7 +34,6 @@ TARGETS = {
 def main() -> int:
     options = _options()
     names = options.target or list(TARGETS)
-    numbers = itertools.count() if options.case is None else [options.case]
     workers = options.workers if options.case is None else 1
     shares = {name: make(TARGETS[name]).share for name in names}
     started, reports = time.monotonic(), list[Report]()
@@ -44,7 +43,8 @@ def main() -> int:
             for name in names:
                 report = fuzz(
                     TARGETS[name], options.seed, seconds=60 * options.minutes * shares[name] / sum(shares.values()),
-                    numbers=numbers, workers=workers, folder=folder, kept=options.keep,
+                    numbers=itertools.count() if options.case is None else [options.case],
+                    workers=workers, folder=folder, kept=options.keep,
                     tick=lambda report: _show(bar, report, time.monotonic() - started),
                 )  # fmt: skip
                 reports.append(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from maxwhisper_impl.compare import compare
 from maxwhisper_impl.corpus import read_corpus
 from maxwhisper_impl.decoding.options import MOST_ROWS
 from maxwhisper_impl.dims import SIZES
-from maxwhisper_impl.errors import CheckpointError, CorpusError, DeviceError, OptionError
+from maxwhisper_impl.errors import AudioError, CheckpointError, CorpusError, DeviceError, OptionError
 from maxwhisper_impl.live import verify_live
+from maxwhisper_impl.samples import read_samples
 from maxwhisper_impl.status import complain
 from maxwhisper_impl.transcribe_options import make_transcribe_options
 from maxwhisper_impl.weights import convert, load_checkpoint
+from tests.fuzz.scripted import Scripted
+from tests.parity.small_checkpoints import save, small
 
 DIMS = SIZES["base"]
 WRONG: list[tuple[str, Any, str]] = [
@@ -199,3 +203,65 @@ def test_more_temperatures_than_anyone_waits_for(
     assert cli.main([*arguments, f"--temperature={temperature}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"in steps of {float(increment)}: at most 100 temperatures" in line
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e300, -1.0, float("inf"), float("nan")])
+def test_temperatures_that_logits_cannot_be_divided_by(temperature: float, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"give 0, or a number from 1e-06 to 1e\+06"):
+        make_transcribe_options(DIMS, temperature=temperature)
+    make_transcribe_options(DIMS, temperature=(0, 1e-6, 1.0, 1e6))
+
+
+@pytest.mark.parametrize("patience", [float("inf"), -float("inf"), float("nan"), 0.0])
+def test_patience_that_keeps_nothing_or_never_ends(patience: float) -> None:
+    with pytest.raises(OptionError, match="keeps no candidate"):
+        make_transcribe_options(DIMS, beam_size=5, patience=patience)
+
+
+@pytest.mark.parametrize("out", [None, 5, True, [None], {}], ids=str)
+def test_a_target_that_is_no_path(out: Any) -> None:
+    with pytest.raises(CheckpointError, match="is written to a path"):
+        convert("no such", out)
+
+
+def test_a_file_that_links_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    with pytest.raises(AudioError, match=r"loop.wav does not exist"):
+        read_samples([str(tmp_path / "loop.wav")], say=lambda line: None)
+
+
+def test_tensors_that_numpy_lacks(tmp_path: Path) -> None:
+    import torch
+
+    path = save(small(), tmp_path, "pt")
+    content = torch.load(path, weights_only=True)
+    state, name = content["model_state_dict"], "decoder.ln.bias"
+    state[name] = state[name].to(torch.float8_e4m3fn)
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=rf"{name} is torch.float8_e4m3fn, and only float16 and float32"):
+        load_checkpoint(path)
+
+
+def test_a_message_stays_short_whatever_the_names(tmp_path: Path) -> None:
+    path = save(small(), tmp_path, "npz")
+    members = dict(np.load(path))
+    np.savez(path, **members, **{f"{i}{'x' * 30_000}": members["decoder.ln.bias"] for i in range(20)})
+    with pytest.raises(CheckpointError, match=r"extra \(20\)") as caught:
+        load_checkpoint(path)
+    assert len(str(caught.value)) < 5000
+    np.savez(path, **members, **{f"dims.{'x' * 30_000}": np.array(1)})
+    with pytest.raises(CheckpointError, match="is unknown") as caught:
+        load_checkpoint(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_live_segments_hold_all_that_is_final() -> None:
+    """Behind two timestamps in a row, too, which only special tokens between them let happen."""
+    live = Whisper(SIZES["tiny.en"], Scripted(SIZES["tiny.en"])).live()
+    begin = live._tokenizer.timestamp_begin
+    word, language = live._tokenizer.encode(" said")[0], live._tokenizer.sot + 1
+    live._audio = np.zeros(16000, np.float32)
+    live._final = [begin, language, begin + 5, begin + 9, language, begin + 12, begin + 20, word]
+    live._result = replace(live._result, tokens=list(live._final))
+    live._close(len(live._final))
+    assert "".join(segment["text"] for segment in live.segments) == " said"
