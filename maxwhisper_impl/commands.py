@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +18,7 @@ from .threads import available_cpus, limit_threads
 if TYPE_CHECKING:
     from io import BufferedReader
 
+    from .compare import Comparison
     from .results import Result
     from .whisper import Whisper
 
@@ -216,12 +217,21 @@ def compare(options: Namespace) -> int:
         say(f"{sample.id}: {sample.seconds:.1f} s" + ("" if sample.text is not None else ", no transcript known"))
     threads = options.threads or available_cpus()
     result = run(samples, models, systems, device=options.device, threads=threads, rounds=options.rounds, say=say)
+    saved = _saved(options.json, write_json, result)
+    drawn = _saved(options.plot if result.rows else None, write_plot, result)
     print_table(result)
-    if options.json:
-        write_json(Path(options.json), result)
-    if options.plot and result.rows:
-        write_plot(Path(options.plot), result)
-    return 1 if result.failures else 0
+    return 0 if saved and drawn and not result.failures else 1
+
+
+def _saved(path: str | None, write: Callable[[Path, Comparison], None], result: Comparison) -> bool:
+    """False where a file that is wanted cannot be written, which is said and costs no other output."""
+    try:
+        if path:
+            write(Path(path), result)
+    except MaxWhisperError as error:
+        complain(error)
+        return False
+    return True
 
 
 def convert(options: Namespace) -> int:

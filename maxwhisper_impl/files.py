@@ -1,32 +1,29 @@
-"""Writing a file whole or not at all: a killed process leaves the old one."""
+"""Writing a file whole or not at all: a killed process leaves the old one, and perhaps a hidden draft beside it."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from .errors import MaxWhisperError
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replaces `path` in one step; MaxWhisperError where it cannot be written."""
+    """Replaces `path` in one step, or what it links to; MaxWhisperError where it cannot be written."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)  # a device or a pipe is written to, not replaced
+            return
+        draft = target.with_name(f".{secrets.token_hex(8)}.unfinished")
+        try:
+            with open(draft, "xb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+                os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+            os.replace(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
         raise MaxWhisperError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -21,6 +21,7 @@ from max.graph.graph import KernelLibrary
 from .dims import ModelDimensions
 from .errors import CheckpointError
 from .model import Ops, Taps, audio_encoder, cross_keys_values, text_decoder
+from .status import warn
 from .weights.files import whole
 from .weights.hashes import cache_folder
 
@@ -104,7 +105,7 @@ def compile_graphs(session: InferenceSession, graphs: Graphs, progress: Progress
         with whole(artifact) as draft:
             compiled.export_mef(draft)
     except (CheckpointError, OSError) as error:
-        progress(f"not kept for the next time: {error}")
+        warn(f"the compiled graphs are not kept for the next time: {error}")
     return compiled
 
 
@@ -114,7 +115,8 @@ def fingerprint(dims: ModelDimensions, ops: Ops, device: DeviceRef, taps: bool) 
     sources = [here / "model.py", here / "graphs.py", *sorted((here / "kernels").rglob("*.py")),
                *sorted((here / "kernels").rglob("*.mojo"))]
     machine = [device, platform.machine(), _processor(), importlib.metadata.version("max")]
-    parts = [astuple(dims), type(ops).__name__, taps, *machine]
+    stored = sorted((name, str(weight.dtype)) for name, weight in ops.weights.items())
+    parts = [astuple(dims), type(ops).__name__, stored, taps, *machine]
     digest = hashlib.sha256(repr(parts).encode())
     for source in sources:
         digest.update(source.read_bytes())

@@ -6,7 +6,7 @@ Layers carry openai-whisper's names. `taps`, where given, collects what each lay
 from pathlib import Path
 from typing import Any, Protocol
 
-from max.graph import BufferValue, TensorValue
+from max.graph import BufferValue, TensorValue, Weight
 
 from .dims import ModelDimensions
 
@@ -15,6 +15,7 @@ class Ops(Protocol):
     """What a set of kernels offers; `kernels/fused.py` says what each op does."""
 
     extensions: tuple[Path, ...]
+    weights: dict[str, Weight]
 
     def cross_shape(self, dims: ModelDimensions) -> list[int]: ...
     def cache_shape(self, dims: ModelDimensions, slots: Any) -> list[Any]: ...

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, TextIO
 
-from .errors import OptionError
+from .errors import MaxWhisperError, OptionError
+from .files import write_whole
 from .results import Result, Word
 from .subtitles import lay_out_words
 
@@ -119,7 +121,8 @@ def write_result(result: Result, file: TextIO, output_format: str, **lines: Any)
 def get_writer(output_format: str, output_dir: str | Path) -> Callable[..., None]:
     """A function (result, audio_path, **LINE_OPTIONS) that writes `output_dir/<stem of audio_path>.<format>`.
 
-    "all" writes every format; OptionError for one that is unknown.
+    "all" writes every format; OptionError for one that is unknown. A file is written whole or not at all; for those
+    that cannot be, MaxWhisperError is raised when the others are there.
     """
     chosen = FORMATS if output_format == "all" else (output_format,)
     if output_format not in (*FORMATS, "all"):
@@ -127,8 +130,15 @@ def get_writer(output_format: str, output_dir: str | Path) -> Callable[..., None
 
     def write(result: Result, audio_path: str | Path, **lines: Any) -> None:
         stem = Path(audio_path).name.removesuffix(Path(audio_path).suffix)
+        failed: list[str] = []
         for name in chosen:
-            with open(Path(output_dir) / f"{stem}.{name}", "w", encoding="utf-8") as file:
-                write_result(result, file, name, **lines)
+            text = StringIO()
+            write_result(result, text, name, **lines)
+            try:
+                write_whole(Path(output_dir) / f"{stem}.{name}", text.getvalue().encode())
+            except MaxWhisperError as error:
+                failed.append(str(error))
+        if failed:
+            raise MaxWhisperError("; ".join(failed))
 
     return write

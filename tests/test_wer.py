@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_impl.corpus import Clip
+from tests.quality.paired import difference, errors_by_word
 from tests.quality.wer import agreement, groups, score
 
 
@@ -72,3 +73,28 @@ def test_groups_leave_out_what_cannot_be_scored() -> None:
 
 def test_agreement_counts_equal_texts() -> None:
     assert agreement(["a", "b "], ["a", "b"]) == 1
+
+
+def test_errors_stand_at_their_words() -> None:
+    assert errors_by_word("one big house here", "one pig house", "en").tolist() == [0, 1, 0, 1]
+    assert errors_by_word("one big house", "one very big house indeed", "en").tolist() == [0, 1, 1]
+    assert errors_by_word("red house", "", "en").tolist() == [1, 1]
+
+
+def test_a_paired_difference_tells_a_bad_text_from_an_unlucky_one() -> None:
+    said = " ".join(f"word{number}" for number in range(500))
+    words = said.split()
+    unlucky = " ".join(["other", "other", *words[2:]])
+    bad = " ".join("other" if number % 20 == 0 else word for number, word in enumerate(words))
+    same = difference([(said, unlucky, unlucky, "en")])
+    assert (same.rate, same.low, same.high) == (0, 0, 0)
+    one_burst = difference([(said, unlucky, said, "en")])
+    assert one_burst.rate == pytest.approx(2 / 500)
+    assert one_burst.low == 0 < one_burst.high
+    worse = difference([(said, bad, said, "en")])
+    assert worse.rate == pytest.approx(0.05)
+    assert 0.03 < worse.low < worse.rate < worse.high < 0.07
+    better = difference([(said, said, bad, "en")])
+    assert better.high < 0
+    with pytest.raises(ValueError, match="no words"):
+        difference([])

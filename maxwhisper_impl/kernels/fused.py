@@ -15,15 +15,24 @@ PANEL, GROUP = 16, 64
 HEAD = 64
 
 
-def pack(weight: np.ndarray) -> np.ndarray:
-    """A linear layer's `[n, k]` as float32 panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
+def pack(weight: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+    """A linear layer's `[n, k]` as panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
     n, k = weight.shape
-    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), np.float32)
+    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), dtype)
     full = n // PANEL
     packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
     if n % PANEL:
         packed[full, :, : n % PANEL] = weight[full * PANEL :].T
     return packed
+
+
+def stored_as(name: str, weight: np.ndarray) -> Any:
+    """Of the decoder's layers, which a step does nothing but read: float16 where the checkpoint has no more than that.
+
+    Products are of float32 all the same, and exactly those of float32 weights. Keys and values of a whole window are
+    arithmetic, like the encoder: to widen their weights would only cost."""
+    read = name.startswith("decoder.") and "cross_attn.key+value" not in name
+    return np.float16 if read and weight.dtype == np.float16 else np.float32
 
 
 class FusedOps:
@@ -33,7 +42,9 @@ class FusedOps:
 
     def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef):
         self.device = device
-        self.weights = {name: Weight(name, DType.float32, array.shape, device) for name, array in weights.items()}
+        self.weights = {
+            name: Weight(name, DType.from_numpy(array.dtype), array.shape, device) for name, array in weights.items()
+        }
 
     @staticmethod
     def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -46,21 +57,19 @@ class FusedOps:
             if kind == "weight" and tensor.ndim == 3:  # conv [n, channels, taps]: a frame's channels lie together
                 ready[name] = pack(tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1))
             elif kind == "weight" and tensor.ndim == 2:
-                ready[name] = pack(tensor)
+                ready[name] = pack(tensor, stored_as(name, tensor))
             else:
                 ready[name] = np.ascontiguousarray(tensor, np.float32)
         for name in tensors:
             if name.endswith("attn.key.weight"):
                 attn = name.removesuffix(".key.weight")
                 parts = ("key", "value") if attn.endswith(".cross_attn") else ("query", "key", "value")
-                ready[f"{attn}.{'+'.join(parts)}.weight"] = pack(
-                    np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
-                )
-                state = tensors[name].shape[0]
-                none = np.zeros(state, np.float32)  # the key projection has no bias
-                ready[f"{attn}.{'+'.join(parts)}.bias"] = np.concatenate(
-                    [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
-                ).astype(np.float32)
+                joined = np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
+                stem = f"{attn}.{'+'.join(parts)}"
+                ready[f"{stem}.weight"] = pack(joined, stored_as(stem, joined))
+                none = np.zeros(tensors[name].shape[0], np.float32)  # the key projection has no bias
+                biases = [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
+                ready[f"{stem}.bias"] = np.concatenate(biases).astype(np.float32)
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
         return ready
 

@@ -2,12 +2,12 @@
 
 import json
 import os
+import secrets
 import shutil
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import BinaryIO
 
 import numpy as np
@@ -72,12 +72,13 @@ def whole(target: Path) -> Generator[Path]:
     target = target.absolute()
     if target.is_dir() and any(target.iterdir()):
         raise CheckpointError(f"{target}: the folder exists and is not empty; remove it or choose another name")
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.unfinished")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=f".{target.name}.", suffix=".unfinished", dir=target.parent))
-    except OSError as error:
-        raise CheckpointError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise CheckpointError(f"{target}: cannot be written: {error.strerror}") from error
         draft = folder / target.name
         yield draft
         _flush(draft)
@@ -86,7 +87,15 @@ def whole(target: Path) -> Generator[Path]:
         except OSError as error:
             raise CheckpointError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    try:
         shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:  # SIGTERM comes once
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _flush(draft: Path) -> None:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+
+from ..errors import MaxWhisperError
+from ..files import write_whole
 
 
 def cache_folder() -> Path:
@@ -39,8 +41,6 @@ def sha256(path: Path) -> str:
 def _remember(note: Path, known: dict[str, object]) -> None:
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=note.parent, delete=False) as draft:
-            json.dump(known, draft)
-        os.replace(draft.name, note)
-    except OSError:
+        write_whole(note, json.dumps(known).encode())
+    except (MaxWhisperError, OSError):
         pass  # a cache that cannot be written costs time, not correctness

@@ -73,4 +73,10 @@ def write(checkpoint: Checkpoint, path: Path, source: Path | None = None) -> Non
     content: dict[str, Any] = {"dims": asdict(checkpoint.dims), "model_state_dict": tensors}
     if checkpoint.alignment_heads is not None:
         content["alignment_heads"] = [list(pair) for pair in checkpoint.alignment_heads]
-    torch.save(content, path)
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch wants to end its archive behind a write that failed, and fails at that
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise

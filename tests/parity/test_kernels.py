@@ -18,7 +18,7 @@ from max.graph import BufferType, DeviceRef, Graph, Module, TensorType
 from max.graph.graph import KernelLibrary
 
 from maxwhisper_impl.dims import ModelDimensions
-from maxwhisper_impl.kernels.fused import FusedOps, pack
+from maxwhisper_impl.kernels.fused import FusedOps, pack, stored_as
 from maxwhisper_impl.kernels.stock import StockOps
 from tests import compare
 
@@ -30,9 +30,9 @@ DEVICE = DeviceRef.CPU()
 LAYERS = {
     "encoder.conv1": (STATE, CHANNELS, 3),
     "encoder.conv2": (STATE, STATE, 3),
-    "layer.norm": (STATE,),
-    "layer.wide": (HIDDEN, STATE),
-    "layer.narrow": (STATE, HIDDEN),
+    "decoder.norm": (STATE,),
+    "decoder.wide": (HIDDEN, STATE),
+    "decoder.narrow": (STATE, HIDDEN),
     "decoder.token_embedding": (VOCAB, STATE),
 }
 EXAMPLES = settings(max_examples=25, deadline=None)
@@ -67,11 +67,11 @@ class Bench:
         x = self.floats("rows", "n", STATE)
         wide = self.floats("rows", "n", HIDDEN)
         qkv = self.floats("rows", "n", 3 * STATE)
-        self.stage("layer_norm", [x], lambda x: ops.layer_norm(x, "layer.norm"))
-        self.stage("plain", [x], lambda x: ops.linear(x, "layer.wide"))
-        self.stage("norm_gelu", [x], lambda x: ops.linear(x, "layer.wide", norm="layer.norm", gelu=True))
-        self.stage("residual", [wide, x], lambda x, y: ops.linear(x, "layer.narrow", residual=y))
-        self.stage("vocabulary", [x], lambda x: ops.linear(x, "decoder.token_embedding", norm="layer.norm"))
+        self.stage("layer_norm", [x], lambda x: ops.layer_norm(x, "decoder.norm"))
+        self.stage("plain", [x], lambda x: ops.linear(x, "decoder.wide"))
+        self.stage("norm_gelu", [x], lambda x: ops.linear(x, "decoder.wide", norm="decoder.norm", gelu=True))
+        self.stage("residual", [wide, x], lambda x, y: ops.linear(x, "decoder.narrow", residual=y))
+        self.stage("vocabulary", [x], lambda x: ops.linear(x, "decoder.token_embedding", norm="decoder.norm"))
         self.stage("conv", [self.floats("rows", CHANNELS, FRAMES)], self._conv)
         self.stage("attend", [x, self.floats("windows", KEYS, 3 * STATE), self.ids("rows")],
                    lambda x, kv, windows: ops.attend(x, ops.pack_kv(kv, STATE), windows, KEYS))
@@ -79,10 +79,13 @@ class Bench:
         self.stage("self_attend", [qkv, cache, self.ids("rows", "length")], ops.self_attend)
         self.stage("embed", [self.ids("rows", "n"), self.ids("rows", "length")], ops.embed)
         self.stage("pick_rows", [x, self.ids("picked")], ops.pick_rows)
-        session = InferenceSession(devices=[CPU()])
-        registry = type(ops).prepare(WEIGHTS)
-        compiled = session.compile(self.module, custom_extensions=self.library.library_paths())
-        self.models = session.init_all(compiled, weights_registry=registry)
+        self.session = InferenceSession(devices=[CPU()])
+        self.compiled = self.session.compile(self.module, custom_extensions=self.library.library_paths())
+
+    def load(self, weights: dict[str, np.ndarray]) -> None:
+        """Other weights of the same dtypes."""
+        registry = type(self.ops).prepare(weights)
+        self.models = self.session.init_all(self.compiled, weights_registry=registry)
 
     def _conv(self, mel: Any) -> Any:
         x = self.ops.conv(self.ops.frames(mel), "encoder.conv1", stride=1)
@@ -105,7 +108,19 @@ class Bench:
 @pytest.fixture(scope="module", params=["fused", pytest.param("stock", marks=pytest.mark.slow)])
 def bench(request: pytest.FixtureRequest) -> Bench:
     kind = {"fused": FusedOps, "stock": StockOps}[request.param]
-    return Bench(kind(kind.prepare(WEIGHTS), DEVICE))
+    made = Bench(kind(kind.prepare(WEIGHTS), DEVICE))
+    made.load(WEIGHTS)
+    return made
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[Bench, Bench]:
+    """The fused ops with the same weights stored as float16, and as float32."""
+    half = {name: tensor.astype(np.float16) for name, tensor in WEIGHTS.items()}
+    as_half, as_float = (Bench(FusedOps(FusedOps.prepare(weights), DEVICE)) for weights in (half, WEIGHTS))
+    as_half.load(half)
+    as_float.load({name: tensor.astype(np.float32) for name, tensor in half.items()})
+    return as_half, as_float
 
 
 def weight(name: str, like: torch.Tensor) -> torch.Tensor:
@@ -113,7 +128,7 @@ def weight(name: str, like: torch.Tensor) -> torch.Tensor:
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
-    return F.layer_norm(x, (STATE,), weight("layer.norm.weight", x), weight("layer.norm.bias", x), 1e-5)
+    return F.layer_norm(x, (STATE,), weight("decoder.norm.weight", x), weight("decoder.norm.bias", x), 1e-5)
 
 
 def product(x: torch.Tensor, name: str) -> torch.Tensor:
@@ -123,9 +138,9 @@ def product(x: torch.Tensor, name: str) -> torch.Tensor:
 
 LINEAR: dict[str, Callable[..., torch.Tensor]] = {
     "layer_norm": norm,
-    "plain": lambda x: product(x, "layer.wide"),
-    "norm_gelu": lambda x: F.gelu(product(norm(x), "layer.wide")),
-    "residual": lambda x, y: y + product(x, "layer.narrow"),
+    "plain": lambda x: product(x, "decoder.wide"),
+    "norm_gelu": lambda x: F.gelu(product(norm(x), "decoder.wide")),
+    "residual": lambda x, y: y + product(x, "decoder.narrow"),
     "vocabulary": lambda x: product(norm(x), "decoder.token_embedding"),
 }
 
@@ -228,6 +243,30 @@ def test_embedding_and_picked_rows(bench: Bench, data: st.DataObject, rows: int,
     np.testing.assert_array_equal(x, want)
     at = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=4))
     np.testing.assert_array_equal(bench("pick_rows", x, np.array(at, np.int32)), want[:, at])
+
+
+@EXAMPLES
+@given(seed=SEEDS, rows=st.integers(1, 2), n=st.sampled_from([1, 5, 6, 7, 65]), token=st.integers(0, VOCAB - 1))
+@pytest.mark.parametrize("op", ["plain", "norm_gelu", "residual", "vocabulary", "embed"])
+def test_half_weights_give_the_same_bits(
+    halves: tuple[Bench, Bench], op: str, seed: int, rows: int, n: int, token: int
+) -> None:
+    inputs: list[np.ndarray] = [draw(seed, 1.0, rows, n, STATE)[0]]
+    if op == "residual":
+        inputs.insert(0, draw(seed + 1, 1.0, rows, n, HIDDEN)[0])
+    if op == "embed":
+        n = min(n, CONTEXT)
+        inputs = [np.full((rows, n), token, np.int32), np.zeros((rows, n), np.int32)]
+    half, full = (bench(op, *inputs) for bench in halves)
+    np.testing.assert_array_equal(half, full)
+
+
+def test_only_what_a_step_reads_is_stored_in_halves() -> None:
+    """And only where the checkpoint has no more than halves."""
+    names = ("decoder.token_embedding", "decoder.blocks.0.mlp.0", "decoder.blocks.0.cross_attn.key+value",
+             "encoder.blocks.0.mlp.0")  # fmt: skip
+    for dtype, want in ((np.float16, [np.float16, np.float16, np.float32, np.float32]), (np.float32, [np.float32] * 4)):
+        assert [stored_as(name, np.zeros((2, 2), dtype)) for name in names] == want
 
 
 @given(n=st.integers(1, 200), k=st.integers(1, 9))

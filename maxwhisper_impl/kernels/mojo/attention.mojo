@@ -70,10 +70,12 @@ def attend_rows(
 def multiply_group(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
     """`product[rows, 64] = a[rows, k] @ b[k, 64]`."""
     if rows == 1:
-        multiply_row(a, b, depth, k, product)
+        multiply_row[DType.float32](a, b, depth, k, product)
         return
     for at in range(0, GROUP, COLUMNS):
-        multiply_rows(rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride)
+        multiply_rows[DType.float32](
+            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride
+        )
 
 
 @extensibility.register("whisper.pack_kv")

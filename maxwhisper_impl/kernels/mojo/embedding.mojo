@@ -16,7 +16,7 @@ struct Embed:
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         tokens: InputTensor[dtype=DType.int32, rank=2, ...],
         source: InputTensor[dtype=DType.int32, rank=2, ...],
-        weight: InputTensor[dtype=DType.float32, rank=3, ...],
+        weight: InputTensor[rank=3, ...],
         position: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
@@ -32,7 +32,7 @@ struct Embed:
                 for d in range(width):
                     y.unsafe_ptr().unsafe_store(
                         (row * n + t) * width + d,
-                        table.unsafe_load(panel + d * PANEL)
+                        table.unsafe_load(panel + d * PANEL).cast[DType.float32]()
                         + position.unsafe_ptr().unsafe_load((past + t) * width + d),
                     )
 

@@ -10,7 +10,7 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import erf, sqrt
 
-from .tile import COLUMNS, F32, GROUP, ROWS, Vector, W, multiply_row, multiply_rows
+from .tile import COLUMNS, F32, GROUP, ROWS, Stored, Vector, W, multiply_row, multiply_rows
 
 comptime EPSILON = Float32(1e-5)
 comptime FEW_ROWS = 64
@@ -42,10 +42,10 @@ def normalize(x: F32, y: F32, n: Int, gamma: F32, beta: F32):
 
 
 @fieldwise_init
-struct Layer(ImplicitlyCopyable):
+struct Layer[T: DType](ImplicitlyCopyable):
     """One product: its right side, and what is done to each value of the result."""
 
-    var weight: F32
+    var weight: Stored[Self.T]
     """`[panels, k, 16]`, panels a multiple of 4."""
     var bias: F32
     var residual: F32
@@ -140,7 +140,7 @@ struct Linear:
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        weight: InputTensor[dtype=DType.float32, rank=3, ...],
+        weight: InputTensor[rank=3, ...],
         bias: InputTensor[dtype=DType.float32, rank=1, ...],
         gamma: InputTensor[dtype=DType.float32, rank=1, ...],
         beta: InputTensor[dtype=DType.float32, rank=1, ...],
@@ -148,7 +148,7 @@ struct Linear:
         ctx: DeviceContext,
     ) raises:
         """x `[batch, rows, k]`, weight `[panels, k, 16]`, y and residual `[batch, rows, n]`."""
-        Layer(
+        Layer[weight.dtype](
             weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             residual.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
@@ -177,7 +177,7 @@ struct Conv:
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        weight: InputTensor[dtype=DType.float32, rank=3, ...],
+        weight: InputTensor[rank=3, ...],
         bias: InputTensor[dtype=DType.float32, rank=1, ...],
         position: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
@@ -186,7 +186,7 @@ struct Conv:
         var channels = x.dim_size(2)
         var n = y.dim_size(2)
         comptime edge = 1 if padded else 0
-        var layer = Layer(
+        var layer = Layer[weight.dtype](
             weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             position.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),

@@ -9,6 +9,8 @@ from std.sys import simd_width_of
 
 comptime F32 = Pointer[Float32, MutUntrackedOrigin]
 comptime I32 = Pointer[Int32, MutUntrackedOrigin]
+comptime Stored[T: DType] = Pointer[Scalar[T], MutUntrackedOrigin]
+"""A right-hand side as it lies in memory, float32 or float16; it is multiplied in float32, and halves are exact there."""
 comptime PANEL = 16
 """Columns of a packed panel; `kernels/fused.py` packs weights to the same width."""
 comptime GROUP = 64
@@ -26,20 +28,22 @@ stays in the first cache while the rows pass by."""
 
 
 @always_inline
-def multiply_line[rows: Int, vectors: Int](a: F32, stride: Int, line: F32, depth: Int, acc: F32):
+def multiply_line[
+    T: DType, rows: Int, vectors: Int
+](a: F32, stride: Int, line: Stored[T], depth: Int, acc: F32):
     """One product for each value of a tile: of a column of `a` and a line of panels that are `depth` lines long."""
     comptime for i in range(rows):
         var x = Vector(a.unsafe_load(i * stride))
         comptime for j in range(vectors):
             comptime at = (i * vectors + j) * W
-            var y = line.unsafe_load[width=W](j * W // PANEL * depth * PANEL + j * W % PANEL)
+            var y = line.unsafe_load[width=W](j * W // PANEL * depth * PANEL + j * W % PANEL).cast[DType.float32]()
             acc.unsafe_store(at, x.fma(y, acc.unsafe_load[width=W](at)))
 
 
 @always_inline
 def multiply_tile[
-    rows: Int, vectors: Int
-](a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+    T: DType, rows: Int, vectors: Int
+](a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
     """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`; the strides are those of rows, and `depth` is
     the number of lines of a whole panel of `b`."""
     var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
@@ -48,9 +52,9 @@ def multiply_tile[
     var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
     for p in range(0, k - k % UNROLLED, UNROLLED):
         comptime for u in range(UNROLLED):
-            multiply_line[rows, vectors](a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums)
+            multiply_line[T, rows, vectors](a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums)
     for p in range(k - k % UNROLLED, k):
-        multiply_line[rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
+        multiply_line[T, rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
     comptime for i in range(rows):
         comptime for j in range(vectors):
             var total = acc.unsafe_load[width=W]((i * vectors + j) * W)
@@ -59,22 +63,24 @@ def multiply_tile[
 
 
 @no_inline
-def multiply_row(a: F32, b: F32, depth: Int, k: Int, product: F32):
+def multiply_row[T: DType](a: F32, b: Stored[T], depth: Int, k: Int, product: F32):
     """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
     for start in range(0, k, RUN):
-        multiply_tile[1, GROUP // W](
+        multiply_tile[T, 1, GROUP // W](
             a.unsafe_offset(start), 0, b.unsafe_offset(start * PANEL), depth, min(RUN, k - start), product, 0, start > 0
         )
 
 
 @no_inline
-def multiply_rows(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
+def multiply_rows[
+    T: DType
+](rows: Int, a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int):
     """`product[rows, COLUMNS] = a[rows, k] @ b[k, COLUMNS]`."""
     for start in range(0, k, RUN):
         for row in range(0, rows, ROWS):
             comptime for r in range(1, ROWS + 1):
                 if min(ROWS, rows - row) == r:
-                    multiply_tile[r, VECTORS](
+                    multiply_tile[T, r, VECTORS](
                         a.unsafe_offset(row * stride + start),
                         stride,
                         b.unsafe_offset(start * PANEL),

@@ -1,0 +1,50 @@
+"""What a stage must do is counted right: against counts made by hand, and against the weights themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maxwhisper_impl.dims import SIZES
+from maxwhisper_impl.weights.checkpoint import expected_shapes
+from tests.perf import work
+from tests.perf.ceilings import Ceilings
+from tests.perf.work import Work
+
+TINY = SIZES["tiny.en"]
+
+
+def weight_bytes(*parts: str) -> int:
+    shapes = expected_shapes(TINY).items()
+    matrices = (s for name, s in shapes if name.endswith(".weight") and len(s) > 1 and any(p in name for p in parts))
+    return sum(4 * int(np.prod(shape)) for shape in matrices)
+
+
+def test_reads_every_weight_once() -> None:
+    state, keys = TINY.n_text_state, TINY.n_audio_ctx
+    heard = 2 * 4 * keys * state
+    assert work.logits(TINY).read == weight_bytes("token_embedding")
+    assert work.stem(TINY).read == weight_bytes("conv")
+    assert work.cross(TINY).read == weight_bytes("cross_attn.key", "cross_attn.value")
+    layer = work.decoder_layer(TINY, tokens=1, past=0).read - heard - 2 * 4 * state
+    assert layer * TINY.n_text_layer == weight_bytes("decoder.blocks") - work.cross(TINY).read
+    assert work.encoder_layer(TINY).read * 4 - 4 * heard == weight_bytes("encoder.blocks")
+
+
+def test_counts_every_product() -> None:
+    n, state = 1500, 384
+    layer = 2 * n * state * state * 4 + 2 * n * state * 4 * state * 2 + 2 * 2 * n * n * state
+    assert work.encoder_layer(TINY).flops == layer
+    assert work.stem(TINY).flops == 2 * 3000 * 240 * 384 + 2 * 1500 * 1152 * 384
+    step = work.decoder_layer(TINY, 1, 99, rows=3, windows=3)
+    one = work.decoder_layer(TINY, 1, 99)
+    assert step.flops == 3 * one.flops, "three rows compute three times as much"
+    assert step.read < 3 * one.read, "and read their weights once"
+    shared = work.decoder_layer(TINY, 1, 99, rows=3, windows=1)
+    assert step.read - shared.read == 2 * 2 * 4 * n * state, "rows of one window read its keys and values once"
+
+
+def test_the_least_time_is_that_of_the_narrower_ceiling() -> None:
+    ceilings = Ceilings(fp32_gflops=100, bf16_gflops=None, int8_gops=None, read_gbs=10)
+    assert Work(1e9, 1e3).seconds(ceilings) == (pytest.approx(0.01), "arithmetic")
+    assert Work(1e3, 1e9).seconds(ceilings) == (pytest.approx(0.1), "memory")

@@ -1,0 +1,30 @@
+"""The list of what is uncovered: it says where, and differs when more or less is uncovered than was reviewed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.uncovered import Gap, differences, measured
+
+
+def report(**functions: tuple[list[int], list[list[int]]]) -> dict[str, Any]:
+    """Coverage's JSON, as far as it is read."""
+    keys = ("missing_lines", "missing_branches")
+    seen = {name: dict(zip(keys, gaps, strict=True)) for name, gaps in functions.items()}
+    return {"files": {"maxwhisper_impl/audio.py": {"functions": seen}}}
+
+
+def test_lines_and_branches_by_function() -> None:
+    """A branch that starts in an uncovered line says nothing more."""
+    found = measured(report(load=([7, 8], [[6, 7], [7, 9], [3, -1]]), whole=([], [])))
+    assert found == {"audio.py load": (Gap(2, 2), "7, 8, 6→7, 3→exit")}
+
+
+def test_any_difference_is_told() -> None:
+    reviewed = {"audio.py load": (Gap(1, 0), "needs a GPU")}
+    assert differences(measured(report(load=([7], []))), reviewed) == []
+    more, = differences(measured(report(load=([7], [[6, 9]]))), reviewed)
+    assert more == "audio.py load: 1 lines and 1 branches are uncovered (7, 6→9), reviewed are 1 and 0"
+    other, covered = differences(measured(report(load=([], []), save=([2], []))), reviewed)[::-1]
+    assert other.startswith("audio.py save: 1 lines and 0 branches are uncovered (2)")
+    assert covered == "audio.py load: 0 lines and 0 branches are uncovered (none), reviewed are 1 and 0"
