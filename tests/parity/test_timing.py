@@ -198,7 +198,10 @@ def said(text: list[int], size: int = 3000, tokenizer: Tokenizer = TOKENIZER) ->
 
 
 class Planted:
-    """A runtime whose only head looks at four positions for each token, the first at position 0."""
+    """A runtime whose only head looks at four positions for each token, the first at position 0, and anywhere from
+    position `AUDIO` on, which is behind the audio."""
+
+    AUDIO = 100
 
     alignment_heads = ((0, 0),)
 
@@ -210,6 +213,7 @@ class Planted:
         self.tokens = tokens
         first = len(TOKENIZER.sot_sequence)
         scores = np.zeros((len(tokens), 1, tokens.shape[1], 1500), np.float32)
+        scores[..., self.AUDIO :] = np.random.default_rng(1).normal(0, 20, scores[..., self.AUDIO :].shape)
         logits = np.zeros((*tokens.shape, self.n_vocab), np.float32)
         for i in range(first, tokens.shape[1]):
             scores[:, 0, i, 4 * (i - first) : 4 * (i - first + 1)] = 20
@@ -238,6 +242,6 @@ def test_windows_of_a_batch_are_aligned_by_themselves() -> None:
 def test_languages_without_spaces_are_split_at_characters() -> None:
     tokenizer = get_tokenizer(True, language="ja", task="transcribe")
     text = tokenizer.encode("こんにちは、薔薇の世界")
-    found, = timing.find_alignments(Planted(51865), None, [said(text, tokenizer=tokenizer)])
+    found, = timing.find_alignments(Planted(51865), None, [said(text, 2 * Planted.AUDIO, tokenizer)])
     assert [t.word for t in found] == ["こんにちは", "、", "薔", "薇", "の", "世界"]
     assert [token for t in found for token in t.tokens] == text

@@ -68,7 +68,7 @@ FAULTS = (
         "a-likely-timestamp-is-not-forced",
         "        plan.prefer_timestamps = True\n",
         "",
-        "filters_equal_the_oracles",
+        "timestamps_together_likelier_than_text",
     ),
     Fault(
         "penalty-divides-negative-logits",
