@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from tests import record
 from tests.perf import test_speed
-from tests.perf.conftest import Peer, load_peer, run_race
+from tests.perf.conftest import Peer, Spoken, load_peer, run_race
 from tests.perf.ratio import Ratio
 from tests.perf.test_speed import gate
 
 CHECKPOINT: Any = SimpleNamespace(dims=SIZES["tiny.en"], source=Path("tiny.en"))
+SPOKEN = Spoken(Clip("a.wav", Path("a.wav"), 1.0, "en", "and so on"), np.zeros(16000, np.float32))
 
 
 @pytest.fixture(autouse=True)
 def no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """These races are made up."""
-    monkeypatch.setattr(record, "families", type(record.families)(record.Family))
-    monkeypatch.setattr(record, "notes", [])
+    monkeypatch.setattr(record, "run", record.Run())
 
 
 class System:
@@ -54,7 +55,7 @@ def test_the_peer_is_what_is_timed_against(case: str) -> None:
     """The race's first call asks the system under test alone, its second the peer alone."""
     model, peer, oracle, asked = System(), System(), System(), []
 
-    def race(name: str, ours: Any, theirs: Any, rounds: int) -> Any:
+    def race(name: str, ours: Any, theirs: Any, rounds: int, *said: Any) -> Any:
         for call in (ours, theirs):
             before = [system.asked for system in (model, peer, oracle)]
             call()
@@ -62,7 +63,7 @@ def test_the_peer_is_what_is_timed_against(case: str) -> None:
         return rounds
 
     run: Any = getattr(test_speed, case)
-    assert run(model, oracle, Peer("peer", peer), np.zeros(16000, np.float32), race, CHECKPOINT, 6) == 6
+    assert run(model, oracle, Peer("peer", peer), SPOKEN, race, CHECKPOINT, 6) == 6
     assert asked == [[1, 0, 0], [0, 1, 0]]
 
 
@@ -74,7 +75,7 @@ def test_what_is_timed_has_passed_its_parity_check() -> None:
     for case in ("encode", "decode", "transcribe"):
         run: Any = getattr(test_speed, case)
         with pytest.raises(AssertionError, match=r"features|timed"):
-            run(model, oracle, Peer("peer", oracle), np.zeros(16000, np.float32), None, CHECKPOINT, 6)
+            run(model, oracle, Peer("peer", oracle), SPOKEN, None, CHECKPOINT, 6)
 
 
 def test_ours_is_no_peer() -> None:

@@ -174,7 +174,7 @@ FAULTS = (
     perf(
         "no-aa-pair",
         RATIO,
-        "return abs(np.log(self.validity)) <= np.log(1 + VALID)",
+        "return bool(abs(np.log(self.validity)) <= np.log(1 + VALID))",
         "return True",
         OF_RATIO,
         "test_ratio.py::test_an_aa_pair_that_strays_makes_the_run_invalid",
