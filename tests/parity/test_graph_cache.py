@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from max.graph import DeviceRef
 
@@ -19,7 +20,9 @@ from maxwhisper_impl.kernels.stock import StockOps
 
 PACKAGE = Path(graphs.__file__).parent
 DIMS, CPU = SIZES["tiny.en"], DeviceRef.CPU()
-FUSED, STOCK = (object.__new__(ops) for ops in (FusedOps, StockOps))
+WEIGHTS = {"decoder.ln.weight": np.zeros(4, np.float32), "decoder.mlp.0.weight": np.zeros((1, 4, 16), np.float32)}
+HALVES = {name: tensor.astype(np.float16) if tensor.ndim > 1 else tensor for name, tensor in WEIGHTS.items()}
+FUSED, STOCK, HALF = FusedOps(WEIGHTS, CPU), StockOps(WEIGHTS, CPU), FusedOps(HALVES, CPU)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_every_source_is_in_the_name(package: Path) -> None:
 
 def test_all_else_that_graphs_depend_on_is_in_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     deeper = dataclasses.replace(DIMS, n_text_layer=5)
-    names = [name(), name(dims=deeper), name(ops=STOCK), name(device=DeviceRef.GPU()), name(taps=True)]
+    names = [name(), name(dims=deeper), name(ops=STOCK), name(ops=HALF), name(device=DeviceRef.GPU()), name(taps=True)]
     with monkeypatch.context() as patch:
         patch.setattr(graphs, "_processor", lambda: ["another"])
         names.append(name())
