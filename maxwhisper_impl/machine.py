@@ -72,6 +72,12 @@ def commit(folder: Path) -> str | None:
         return None
 
 
+def run_file(kind: str, folder: Path, packages: Iterable[str]) -> dict[str, Any]:
+    """What every run file begins with; `folder` is the checkout that was measured."""
+    about = {"made": now(), "commit": commit(folder), "machine": machine(), "versions": versions(packages)}
+    return {"kind": kind, **about}
+
+
 def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()

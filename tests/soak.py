@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -134,11 +133,7 @@ def speech(model: Whisper) -> Jobs:
 def as_json(seen: Soak, minutes: float) -> dict[str, Any]:
     """The run file."""
     return {
-        "kind": "soak",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": machine.commit(ROOT),
-        "machine": machine.machine(),
-        "versions": machine.versions(("maxwhisper", "max", "numpy")),
+        **machine.run_file("soak", ROOT, ("maxwhisper", "max", "numpy")),
         "minutes": minutes,
         "rounds": len(seen.memory),
         "memory": seen.memory,

@@ -119,27 +119,29 @@ class Transcripts:
         return baselines.source_hash(adapter, Path(__file__))
 
 
+SEGMENT_FIELDS = (
+    "id",
+    "seek",
+    "start",
+    "end",
+    "text",
+    "tokens",
+    "temperature",
+    "avg_logprob",
+    "compression_ratio",
+    "no_speech_prob",
+)
+
+
 def is_window(clip: Clip) -> bool:
     return clip.seconds <= WINDOW_SECONDS
 
 
 def _plain(result: Any) -> dict[str, Any]:
     """A transcription as plain JSON values: text, language, each segment's own fields, and its words if it has any."""
-    fields = (
-        "id",
-        "seek",
-        "start",
-        "end",
-        "text",
-        "tokens",
-        "temperature",
-        "avg_logprob",
-        "compression_ratio",
-        "no_speech_prob",
-    )
     segments = [
         {
-            **{name: _number(segment[name]) for name in fields},
+            **{name: _number(segment[name]) for name in SEGMENT_FIELDS},
             "words": [{k: _number(v) for k, v in word.items()} for word in segment.get("words") or ()],
         }
         for segment in result["segments"]

@@ -9,14 +9,13 @@ import shutil
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from maxwhisper_impl import machine
 from maxwhisper_impl.files import write_whole
-from maxwhisper_impl.machine import commit, machine, versions
 from maxwhisper_impl.threads import available_cpus
 from tests.fuzz.supervisor import Report, fuzz, make
 
@@ -102,11 +101,7 @@ def table(reports: list[Report]) -> str:
 
 def as_json(reports: list[Report], seed: int, minutes: float) -> dict[str, Any]:
     return {
-        "kind": "fuzz",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(ROOT),
-        "machine": machine(),
-        "versions": versions(["maxwhisper", "max", "av", "numpy", "torch"]),
+        **machine.run_file("fuzz", ROOT, ("maxwhisper", "max", "av", "numpy", "torch")),
         "seed": seed,
         "minutes": round(minutes, 2),
         "targets": [

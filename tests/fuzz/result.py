@@ -7,19 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.fuzz.case import demand
-
-KEYS = {
-    "id",
-    "seek",
-    "start",
-    "end",
-    "text",
-    "tokens",
-    "temperature",
-    "avg_logprob",
-    "compression_ratio",
-    "no_speech_prob",
-}
+from tests.transcripts import SEGMENT_FIELDS
 
 
 def check_result(result: Any, seconds: float, *, words: bool = False) -> None:
@@ -29,7 +17,7 @@ def check_result(result: Any, seconds: float, *, words: bool = False) -> None:
     segments = result["segments"]
     demand([segment["id"] for segment in segments] == list(range(len(segments))), "segments are not numbered")
     for segment in segments:
-        demand(set(segment) >= KEYS, f"a segment lacks {KEYS - set(segment)}")
+        demand(set(segment) >= set(SEGMENT_FIELDS), f"a segment lacks {set(SEGMENT_FIELDS) - set(segment)}")
         # the last timestamp may lie in the padding of the last window, as in openai-whisper
         demand(0 <= segment["start"] <= segment["end"] <= seconds + 30.1, f"{segment['start']} to {segment['end']}")
         figures = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")

@@ -6,14 +6,13 @@ where `--benchmark-compare` finds the newest one of this kind of machine.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from maxwhisper_impl import history
-from maxwhisper_impl.machine import commit, fingerprint, machine, versions
+from maxwhisper_impl.machine import commit, fingerprint, machine, now, versions
 from maxwhisper_impl.systems import SYSTEMS
 from maxwhisper_impl.threads import available_cpus
 
@@ -48,7 +47,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 
 def pytest_benchmark_update_json(benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """The facts that every run file has, and of each benchmark what its figures can be computed from again."""
-    output_json["made"] = datetime.now(UTC).isoformat(timespec="seconds")
+    output_json["made"] = now()
     output_json["commit"] = commit(ROOT)
     output_json["machine"] = machine()
     output_json["threads"] = available_cpus()

@@ -13,7 +13,6 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ import numpy as np
 from maxwhisper_impl.audio import N_SAMPLES, LogMel
 from maxwhisper_impl.dims import SIZES, ModelDimensions
 from maxwhisper_impl.files import write_whole
-from maxwhisper_impl.machine import commit, machine, versions
+from maxwhisper_impl.machine import run_file
 from maxwhisper_impl.status import StatusLine
 from maxwhisper_impl.threads import available_cpus, start_engine
 from tests.perf import work
@@ -141,8 +140,7 @@ def main() -> None:
     show(ceilings, found)
     if options.json:
         facts = {
-            "kind": "roofline", "made": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit(Path.cwd()),
-            "machine": machine(), "versions": versions(["max", "maxwhisper", "torch"]), "threads": options.threads,
+            **run_file("roofline", Path.cwd(), ("max", "maxwhisper", "torch")), "threads": options.threads,
             "ceilings": asdict(ceilings), "stages": [asdict(stage) for stage in found],
         }
         write_whole(options.json, json.dumps(facts, indent=1).encode())

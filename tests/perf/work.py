@@ -9,8 +9,8 @@ from maxwhisper_impl.audio import N_FFT, N_FRAMES, N_SAMPLES
 from maxwhisper_impl.dims import ModelDimensions
 from tests.perf.ceilings import Ceilings
 
-FLOAT = 4
-"""bytes"""
+FLOAT, HALF = 4, 2
+"""bytes; the decoder's weights are read as the float16 that checkpoints hold, see `kernels/fused.py`"""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Work:
         return max((compute, "arithmetic"), (memory, "memory"))
 
 
-def linear(rows: int, k: int, n: int) -> Work:
-    return Work(2 * rows * k * n, FLOAT * k * n)
+def linear(rows: int, k: int, n: int, stored: int = FLOAT) -> Work:
+    """`stored`: bytes of a weight."""
+    return Work(2 * rows * k * n, stored * k * n)
 
 
 def attention(queries: int, keys: int, state: int) -> Work:
@@ -68,8 +69,8 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state) * rows
     heard = attention(tokens, dims.n_audio_ctx, state)
-    return linear(rows * tokens, state, 14 * state) + behind + Work(heard.flops * rows, heard.read * windows)
+    return linear(rows * tokens, state, 14 * state, HALF) + behind + Work(heard.flops * rows, heard.read * windows)
 
 
 def logits(dims: ModelDimensions, rows: int = 1) -> Work:
-    return linear(rows, dims.n_text_state, dims.n_vocab)
+    return linear(rows, dims.n_text_state, dims.n_vocab, HALF)

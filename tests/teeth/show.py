@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maxwhisper_impl import machine
 from maxwhisper_impl.files import write_whole
-from maxwhisper_impl.machine import commit, machine, versions
 from tests.teeth.runs import Verdict
 from tests.teeth.scratch import ROOT
 
@@ -61,11 +60,7 @@ def _complaint(verdict: Verdict) -> str:
 
 def run_file(verdicts: Sequence[Verdict], seconds: float) -> dict[str, Any]:
     return {
-        "kind": "teeth",
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(ROOT),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
+        **machine.run_file("teeth", ROOT, PACKAGES),
         "seconds": round(seconds, 1),
         "faults": [
             {
