@@ -63,11 +63,16 @@ def probe(oracle: OpenAI, mel: np.ndarray, steps: int = 48) -> np.ndarray:
     return np.array([row[:length] for row in rows], np.int64)
 
 
+def initial_and_words(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of a probe's rows that start them, and those of its words: no word's id is as high as the first's."""
+    initial = int((tokens[0] >= tokens[0, 0]).sum())
+    return tokens[:, :initial], tokens[:, initial:]
+
+
 def odd_rows(tokens: np.ndarray, count: int = 6, length: int = 8) -> np.ndarray:
     """Token rows that beams and caches are tested with: the initial tokens, then words of the probe in any order."""
-    random = np.random.default_rng(1)
-    words = random.choice(tokens[0, 3:], (count, length))
-    return np.hstack([np.repeat(tokens[:1, :3], count, axis=0), words])
+    initial, words = initial_and_words(tokens[:1])
+    return np.hstack([initial.repeat(count, axis=0), np.random.default_rng(1).choice(words[0], (count, length))])
 
 
 def row_errors(got: np.ndarray, want: np.ndarray) -> Errors:

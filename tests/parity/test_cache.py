@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from maxwhisper_impl.errors import MaxWhisperError
 from tests import record
 from tests.implementations import Model
+from tests.measure_tolerances import initial_and_words
 from tests.parity.conftest import Judge, Probe, Taps, needs
 
 pytestmark = pytest.mark.random_weights
@@ -74,8 +75,9 @@ def test_rows_are_reordered_repeated_and_dropped(
     data: st.DataObject,
 ) -> None:
     """Beams: two rows a window, each with tokens of its own; after a step rows continue from any others."""
-    words = st.sampled_from(tokens[:, 3:].ravel().tolist())
-    rows, windows = tokens[:, :3].repeat(2, axis=0), np.array([0, 0, 1, 1])
+    initial, spoken = initial_and_words(tokens)
+    words = st.sampled_from(spoken.ravel().tolist())
+    rows, windows = initial.repeat(2, axis=0), np.array([0, 0, 1, 1])
     state = model.runtime.start(encoded, rows_per_window=2)
     logits = state.step(rows)
     for _ in range(data.draw(st.integers(1, 4), label="steps")):

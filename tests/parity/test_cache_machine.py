@@ -20,14 +20,13 @@ from maxwhisper_impl.errors import MaxWhisperError
 from tests import record
 from tests.adapters.openai import OpenAI
 from tests.implementations import Model
+from tests.measure_tolerances import initial_and_words
 from tests.parity.conftest import Judge, Probe, Taps, needs
 
 pytestmark = pytest.mark.random_weights
 
 BATCHES = ((0,), (0, 1), (1, 0), (1, 1, 0))
 """Windows of the probe that are decoded side by side."""
-INITIAL = 3
-"""Tokens at the start of every row; behind them come words of the probe in any order."""
 
 
 @dataclass
@@ -165,8 +164,8 @@ def bench(model: Model, window_probe: Probe, float64: OpenAI, float64_taps: Taps
         return np.stack(logits)
 
     batches = [model.runtime.encode(window_probe.mel[list(batch)]) for batch in BATCHES]
-    initial, words = window_probe.tokens[0, :INITIAL].tolist(), window_probe.tokens[:, INITIAL:].ravel().tolist()
-    return Bench(model.runtime, batches, uncached, judge, initial, words)
+    initial, words = initial_and_words(window_probe.tokens)
+    return Bench(model.runtime, batches, uncached, judge, initial[0].tolist(), words.ravel().tolist())
 
 
 def run(bench: Bench, examples: int, steps: int) -> None:

@@ -73,7 +73,7 @@ def comparison(version: str) -> Comparison:
 def write_comparison(version: str, folder: Path) -> None:
     made = comparison(version)
     comparison_view.now = lambda: "then"  # the same bytes whenever they are written
-    for _ in range(20):  # the picture takes long to draw and little to write: a kill would seldom meet a file on its way
+    for _ in range(20):  # the picture takes long to draw: a kill would seldom meet a file on its way
         comparison_view.write_json(folder / "out.json", made)
     comparison_view.write_plot(folder / "out.png", made)
 
