@@ -1,7 +1,8 @@
 """All systems on the same audio in one run: `compare` gives the rows, `comparison_view` shows them.
 
 Per model, every system is started in its own process, gets the weights, loads (and compiles) and warms up on a window.
-Then all take turns, A B C, C B A, …, so that a slow spell of the machine meets all of them. Medians are reported.
+Then all take turns, A B C, C B A, …, so that a slow spell of the machine meets all of them; each comes to rest before
+the next one starts. Medians are reported.
 """
 
 from __future__ import annotations
@@ -154,6 +155,7 @@ def _started(worker: Worker, samples: Sequence[Sample], say: Say) -> _Run:
     longest = max(samples, key=lambda sample: len(sample.audio))
     say(f"{name}: loaded in {run.load_seconds:.1f} s; warming up")
     _, run.warm_up_seconds = worker.transcribe(longest.audio[:N_SAMPLES], pinned(longest))
+    worker.rest()
     return run
 
 
@@ -179,6 +181,7 @@ def _one_round(run: _Run, samples: Sequence[Sample]) -> None:
         if known != transcript:
             raise SystemFailed(f"{sample.id}: not the transcript of the first round, from the same audio and options")
         total += seconds
+    run.worker.rest()
     run.rounds.append(total)
 
 

@@ -7,9 +7,13 @@ MAX makes one thread for each CPU that the process may run on; asking its sessio
 from __future__ import annotations
 
 import os
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 from .errors import OptionError
+
+SLICE, IDLE = 0.02, 0.25
+"""Seconds over which a process is watched, and the share of a CPU that one at rest may use."""
 
 
 def available_cpus() -> int:
@@ -50,3 +54,17 @@ def limit_threads(count: int) -> None:
     if not hasattr(os, "sched_setaffinity"):
         raise OptionError(f"threads={count}: this system cannot keep a process to fewer than its {available} CPUs")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+
+
+def until_idle(limit: float = 2.0) -> bool:
+    """Waits until this process's threads use a quarter of a CPU at most; False if not within `limit` seconds.
+
+    MAX's threads spin for half a second after their work: whoever is timed next would pay for it.
+    """
+    until = perf_counter() + limit
+    while perf_counter() < until:
+        start, used = perf_counter(), process_time()
+        sleep(SLICE)
+        if process_time() - used <= IDLE * (perf_counter() - start):
+            return True
+    return False

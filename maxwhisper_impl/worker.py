@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import MaxWhisperError
 from .systems import SYSTEMS, Pinned, Progress, System, SystemSpec, Transcript
-from .threads import limit_threads
+from .threads import limit_threads, until_idle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,10 @@ class Worker:
         """The transcript and the seconds it took."""
         answer = self._call("transcribe", audio, pinned)
         return answer.value, answer.seconds
+
+    def rest(self) -> None:
+        """Returns when its threads have come to rest, so that the next system has the machine for itself."""
+        self._call("rest")
 
     def peak_memory(self) -> int:
         """Bytes of resident memory at most so far."""
@@ -110,6 +114,7 @@ def _serve(pipe: Connection, kind: type[System], spec: SystemSpec) -> None:
         "prepare": system.prepare,
         "load": lambda: system.load(lambda message: pipe.send(("progress", message))),
         "transcribe": system.transcribe,
+        "rest": until_idle,
         "peak_memory": peak_memory,
     }
     while True:

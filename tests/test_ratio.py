@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.perf.ratio import Interleaved, ratio, until_idle
+from maxwhisper_impl.threads import until_idle
+from tests.perf.ratio import Interleaved, ratio
 
 
 def times(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ class Fake:
     """`spec.model` is the path of a JSON file that tells each system by name what to do:
 
     text, tokens, load_seconds, seconds, fails_at ("prepare", "load", "crash", "round"), forgets (says more each
-    time), allocate (bytes). All that is asked of the systems goes to the file's neighbour `log.jsonl`, in order.
+    time), allocate (bytes), lingers (seconds of a thread that spins when the answer is
+    there). All that is asked of the systems goes to the file's neighbour `log.jsonl`, in order.
     """
 
     packages = ("pytest",)
@@ -52,10 +54,17 @@ class Fake:
         if self.script.get("fails_at") == "round" and self.calls == 3:
             raise ValueError("not again")
         time.sleep(self.script.get("seconds", 0))
+        if "lingers" in self.script:
+            threading.Thread(target=self._spin, args=(time.perf_counter() + self.script["lingers"],)).start()
         text = self.script.get("text", "one two")
         if self.script.get("forgets"):
             text += f" {WORDS[self.calls]}"
         return Transcript(text, self.script.get("tokens", [1, 2, 3]), [(0.0, 1.0, text)])
+
+    def _spin(self, until: float) -> None:
+        while time.perf_counter() < until:
+            pass
+        self._log("at rest")
 
     def _log(self, what: str, **more: Any) -> None:
         process = {"process": os.getpid(), "cpus": len(os.sched_getaffinity(0))}

@@ -87,6 +87,13 @@ def test_every_system_has_the_cpus_that_were_asked_for(stage: Stage) -> None:
     assert len(os.sched_getaffinity(0)) == cpus, "this process keeps its own"
 
 
+def test_each_comes_to_rest_before_the_next_one_starts(stage: Stage) -> None:
+    lingers = {"lingers": 0.4}
+    stage.run(rounds=2, maxwhisper=lingers, openai_whisper=lingers, faster_whisper=lingers)
+    order = [row["what"] for row in stage.log if row["what"] in ("transcribe", "at rest")]
+    assert order == ["transcribe", "at rest"] * 9
+
+
 def test_times_hold_the_transcribing_alone(stage: Stage) -> None:
     row = stage.run(maxwhisper={"load_seconds": 0.6, "seconds": 0.05}).rows[0]
     assert 0.05 <= row.seconds < 0.6, "the load must not be in it"

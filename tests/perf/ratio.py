@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter, process_time, sleep
+from time import perf_counter
 
 import numpy as np
+
+from maxwhisper_impl.threads import until_idle
 
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 VALID = 0.02
-SLICE, IDLE = 0.02, 0.25
-"""Seconds over which a process is watched, and the share of a CPU that one at rest may use."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,6 @@ def ratio(ours: Sequence[float], peer: Sequence[float], seed: int = 0) -> Ratio:
 def validity(ours: np.ndarray, peer: np.ndarray) -> float:
     """The A/A pair's ratio of rounds' logarithms [rounds]: of the system whose two rounds in a block differ more."""
     return float(np.exp(max((np.median(np.diff(x.reshape(-1, 2), axis=1)) for x in (ours, peer)), key=abs)))
-
-
-def until_idle(limit: float = 2.0) -> bool:
-    """Waits until this process's threads use a quarter of a CPU at most; False if not within `limit` seconds."""
-    until = perf_counter() + limit
-    while perf_counter() < until:
-        start, used = perf_counter(), process_time()
-        sleep(SLICE)
-        if process_time() - used <= IDLE * (perf_counter() - start):
-            return True
-    return False
 
 
 class Interleaved:
