@@ -23,6 +23,8 @@ PATIENCE = 5
 """times as much as a case may compute it may take by the clock: the machine may be busy, or the case be waiting"""
 RUNAWAY = 2 << 30
 """bytes above a target's bound at which its process is ended at once, whatever the case is entitled to"""
+DUMP = 0.5
+"""seconds to write it"""
 LOOK = 0.05
 """seconds between two looks at the workers"""
 ENOUGH = 20
@@ -150,10 +152,10 @@ class Slot:
         return f"the process ended with {how}\n{self.last_words()}"
 
     def _dump(self) -> str:
-        """faulthandler writes where the process is when it is aborted."""
+        """Where the process is, which faulthandler writes when it is asked."""
         if self.process.pid and self.process.is_alive():
-            self.process.terminate()
-            self.process.join(timeout=2)
+            os.kill(self.process.pid, signal.SIGUSR1)
+            time.sleep(DUMP)
         return self.last_words()
 
 

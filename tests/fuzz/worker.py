@@ -76,7 +76,7 @@ def _redirect(errors: Path) -> None:
     os.close(log)
     sys.stdin = open(os.devnull)  # noqa: SIM115
     faulthandler.enable()
-    faulthandler.register(signal.SIGTERM, all_threads=True, chain=True)  # where a case hangs
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where a case hangs; SIGTERM is the command's own
 
 
 def _run(target: Target, case: Case, base: int, unraisable: list[str]) -> Ended:
