@@ -40,7 +40,8 @@ class Model(Protocol):
 
     `capabilities`: the methods that work (encode, logits, decode, detect_language, transcribe, taps), and "words" (word
     times), "cache" (a decoder that is stepped), "options" (decode and transcribe take all of openai-whisper's),
-    "sampling" (what it draws can be handed to the oracle, see `oracle_runtime.Draws`), "live" (`whisper.live`).
+    "sampling" (what it draws can be handed to the oracle, see `oracle_runtime.Draws`), "live" (`whisper.live`), and of
+    faster-whisper's options "batched" (`batch_size`, several windows' language) and "repetition" (penalties, hotwords).
     """
 
     capabilities: frozenset[str]

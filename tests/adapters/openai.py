@@ -44,7 +44,9 @@ def build(checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> whisper
 class OpenAI:
     """`torch` is openai-whisper's own model, for tests that compare with its internals."""
 
-    capabilities = frozenset({"encode", "logits", "decode", "detect_language", "transcribe", "words", "taps"})
+    capabilities = frozenset(
+        {"encode", "logits", "decode", "detect_language", "transcribe", "words", "taps", "options"}
+    )
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32"):
         if dtype not in DTYPES:

@@ -19,7 +19,7 @@ class Ours:
     """`whisper` is the package's own model; `runtime` its encoder and cached decoder."""
 
     capabilities = frozenset({"encode", "logits", "decode", "detect_language", "transcribe", "words", "taps", "cache",
-                              "options", "sampling", "live"})
+                              "options", "sampling", "live", "batched", "repetition"})
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32"):
         from maxwhisper_impl.whisper import load_model

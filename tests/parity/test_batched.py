@@ -41,7 +41,7 @@ def recording(clips: list[Clip]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def transcribe(model: Model) -> Any:
-    needs(model, "transcribe")
+    needs(model, "batched")
     return model.transcribe
 
 
@@ -387,7 +387,7 @@ def test_language_of_several_windows(
     model: Model, load: Any, checkpoint: Any, clips: list[Clip], options: Options, language: str, windows: int
 ) -> None:
     """The first sure window decides, else the most frequent language, the first of equals: as in faster-whisper."""
-    needs(model, "transcribe")
+    needs(model, "batched")
     german, english = joined(clips, "de", 12.0), joined(clips, "en", 12.0)
     silence = np.zeros(18 * SAMPLE_RATE, np.float32)
     audio = np.concatenate([german, silence, english, silence, english])

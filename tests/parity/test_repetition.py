@@ -131,7 +131,7 @@ def test_windows_equal_ctranslate2s(
     model: Model, peer: Any, speech: list[np.ndarray], options: dict[str, Any]
 ) -> None:
     """Greedy tokens of two windows that the options change, behind a prompt whose tokens must not count."""
-    needs(model, "decode")
+    needs(model, "repetition")
     without = options.get("without_timestamps", False)
     previous = " the and of a to in that it was he"
     features = model.encode(np.stack([model.mel(audio) for audio in speech]))
@@ -220,7 +220,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 @pytest.mark.first_checkpoint
 def test_in_a_whole_recording(model: Model, peer: Any, clips: list[Clip]) -> None:
     """Through `transcribe`: hotwords in front of every window, and the filters in each."""
-    needs(model, "transcribe")
+    needs(model, "repetition")
     clip = next(c for c in clips if c.seconds > 40 and c.language == "en")
     audio = load_audio(clip.audio)[: 40 * 16000]
     options: dict[str, Any] = {"language": "en", "temperature": 0.0, "hotwords": "Gutenberg, Schoeffer, Fust"}

@@ -129,6 +129,12 @@ FAULTS = (
         quick=True,
     ),
     compared(
+        "no-rest-between-turns",
+        "    run.worker.rest()\n    run.rounds",
+        "    run.rounds",
+        "each_comes_to_rest_before_the_next_one_starts",
+    ),
+    compared(
         "a-quantised-oracle",
         '(run.worker.spec.system, run.worker.spec.dtype) == (ORACLE, "float32")',
         "run.worker.spec.system == ORACLE",
