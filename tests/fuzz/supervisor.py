@@ -24,7 +24,7 @@ PATIENCE = 5
 RUNAWAY = 2 << 30
 """bytes above a target's bound at which its process is ended at once, whatever the case is entitled to"""
 DUMP = 0.5
-"""seconds to write it"""
+"""seconds that a process gets to write where it is"""
 LOOK = 0.05
 """seconds between two looks at the workers"""
 ENOUGH = 20
