@@ -105,6 +105,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if (family := family_of(item.path)) in FAMILIES:
         item.add_marker(family)
+    if _is_foreign(item):
+        item.add_marker("slow")
+
+
+def _is_foreign(item: pytest.Item) -> bool:
+    """Speech that an English-only model knows nothing of: it babbles on to the last token, at ten times the cost."""
+    parameters = _parameters(item)
+    clip, name = parameters.get("window_clip"), parameters.get("checkpoint")
+    return clip is not None and clip.language not in (None, "en") and not checkpoint_dims(name).is_multilingual
 
 
 @pytest.hookimpl(trylast=True)  # pytest's own order alternates between checkpoints, and loads one anew each time
@@ -121,15 +130,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=difference.reason))
 
 
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
 def _fixtures(item: pytest.Item) -> list[str]:
     return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 def _flow(item: pytest.Item) -> tuple[str, str]:
     """Checkpoint by checkpoint; in each, what flows first speaks first: the encoder's layers, then the decoder's."""
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     names = ["", *DEFAULT_CHECKPOINTS]
-    name = str(parameters.get("checkpoint", ""))
+    name = str(_parameters(item).get("checkpoint", ""))
     order = f"{names.index(name)}" if name in names else f"~{name}"
     return order, str(item.path).replace("test_decoder_layers", "test_encoder_layers~decoder")
 
