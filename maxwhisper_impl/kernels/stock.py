@@ -107,7 +107,11 @@ class StockOps:
 
     def _weigh(self, q: TensorValue, k: TensorValue, v: TensorValue, mask: TensorValue | None = None) -> TensorValue:
         scores = (q @ k.transpose(2, 3)) * HEAD**-0.5
-        return ops.softmax(scores if mask is None else scores + mask) @ v
+        if mask is None:
+            return ops.softmax(scores) @ v
+        # Written out: MAX 26.7 turns softmax(scores + mask) @ v into an op of its own that loses a computed mask.
+        weights = ops.exp(scores + mask - ops.max(scores + mask, axis=-1))
+        return weights / ops.sum(weights, axis=-1) @ v
 
     def _heads(self, x: TensorValue, heads: int) -> TensorValue:
         return x.reshape([*x.shape[:2], heads, HEAD]).permute([0, 2, 1, 3])

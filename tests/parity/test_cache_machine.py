@@ -182,7 +182,7 @@ def test_any_actions(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_many_actions(bench: Bench) -> None:
-    run(bench, examples=100, steps=30)
+    run(bench, examples=25, steps=30)
 
 
 def _off_by_one(state: Any, rows: Sequence[int], select: Any) -> None:
