@@ -199,9 +199,10 @@ def test_ratio_rejects_slow_unsure_and_invalid_runs() -> None:
     compare.assert_ratio("r", 1.4, 1.3, 1.5, at_least=1.2, validity=1.01)
     with pytest.raises(AssertionError, match="does not reach"):
         compare.assert_ratio("r", 1.3, 1.1, 1.5, at_least=1.2, validity=1.0)
-    for validity in (1.03, 0.97):
+    for validity in (1.1, 1 / 1.1):
         with pytest.raises(AssertionError, match="invalid run"):
             compare.assert_ratio("r", 1.4, 1.3, 1.5, at_least=1.2, validity=validity)
+        compare.assert_ratio("r", 1.4, 1.33, 1.5, at_least=1.2, validity=validity)
     for bad in ((np.nan, 1.3, 1.5), (1.4, 1.5, 1.3), (1.4, 0.0, 1.5), (1.4, 1.3, np.inf)):
         with pytest.raises(AssertionError, match="no measurement"):
             compare.assert_ratio("r", *bad, at_least=1.2, validity=1.0)

@@ -97,7 +97,7 @@ FAULTS = (
     ),
     comparator(
         "an-invalid-run-passes",
-        "    if abs(np.log(validity)) > np.log(1.02):",
+        "    if stray > 1.02 and low < at_least * stray:",
         "    if False:",
         "ratio_rejects_slow_unsure_and_invalid_runs",
         quick=True,
