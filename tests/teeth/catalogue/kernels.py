@@ -129,7 +129,7 @@ FAULTS = (
         (f"{ROWS}[fused-norm_gelu]", CONV),
         LINEAR,
         "Float32(0.7071067811865476)",
-        "Float32(0.70711)",
+        "Float32(0.7072)",
     ),
     Fault(
         "zero-filled-slots-are-attended",
