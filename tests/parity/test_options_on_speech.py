@@ -67,7 +67,7 @@ LANGUAGES: dict[str, Options] = {
 }
 MORE_WINDOWS = 6
 """clips beyond the first two, for the slow tests"""
-QUICK_FILES = ("defaults", "carried prompt", "clips", "falls back")
+QUICK_FILES = ("defaults", "carried prompt", "clips")
 
 
 def sampled(options: Options) -> bool:

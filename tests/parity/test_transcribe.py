@@ -59,6 +59,7 @@ CASES: dict[str, Options] = {
     },
 }
 SLOW = {
+    "beams, then samples",
     "initial prompt",
     "no timestamps",
     "from a time on",

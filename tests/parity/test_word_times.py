@@ -118,10 +118,11 @@ CASES: dict[str, Options] = {
     "no timestamps": {"without_timestamps": True, "clip_timestamps": "0.5,14"},
     "silence": {"hallucination_silence_threshold": 1.0, "condition_on_previous_text": False},
 }
+SLOW = ("no timestamps", "silence")
 
 
 @pytest.mark.rules
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "silence" else ()) for n in CASES])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in CASES])
 def test_rules(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> None:
     options = {"language": "en", **PINNED, **WORDS, **CASES[name]}
     audio = story(clips)

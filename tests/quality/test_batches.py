@@ -12,7 +12,7 @@ from tests import compare, record
 from tests.implementations import IMPLEMENTATIONS, checkpoint_name
 from tests.quality.paired import difference
 from tests.quality.test_wer import scorable
-from tests.quality.wer import Group, score, texts
+from tests.quality.wer import Group, score
 from tests.transcripts import Transcripts
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def test_no_worse_than_in_sequence(
     scorable(checkpoint, group)
     if not group.long:
         pytest.skip("one window each")
-    in_batches, in_sequence = batched(transcripts, group, **VARIANTS[variant]), texts(transcripts, group)
+    options = VARIANTS[variant]
+    in_batches, in_sequence = batched(transcripts, group, **options), transcribed(transcripts, group, **options)
     got, want = score(group.clips, in_batches), score(group.clips, in_sequence)
     more = difference([(clip.text or "", a, b, clip.language)
                        for clip, a, b in zip(group.clips, in_batches, in_sequence, strict=True)])  # fmt: skip
@@ -73,4 +74,8 @@ def test_no_worse_than_faster_whispers_batches(
 
 
 def batched(transcripts: Transcripts, group: Group, **options: Any) -> list[str]:
-    return [result["text"].strip() for result in transcripts.transcribe(group.clips, batch_size=BATCH, **options)]
+    return transcribed(transcripts, group, batch_size=BATCH, **options)
+
+
+def transcribed(transcripts: Transcripts, group: Group, **options: Any) -> list[str]:
+    return [result["text"].strip() for result in transcripts.transcribe(group.clips, **options)]

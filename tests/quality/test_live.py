@@ -67,6 +67,7 @@ def short(clips: list[Clip]) -> Iterator[Clip]:
     return iter(found[:: max(len(found) // 6, 1)][:6])
 
 
+@pytest.mark.slow
 def test_short_clips(model: Model, clips: list[Clip]) -> None:
     """Each in a session of its own, as spoken commands are."""
     needs(model, "live")
