@@ -110,7 +110,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def _is_foreign(item: pytest.Item) -> bool:
-    """Speech that an English-only model knows nothing of: it babbles on to the last token, at ten times the cost."""
+    """Speech that an English-only model knows nothing of, and babbles on to the last token about."""
     parameters = _parameters(item)
     clip, name = parameters.get("window_clip"), parameters.get("checkpoint")
     return clip is not None and clip.language not in (None, "en") and not checkpoint_dims(name).is_multilingual

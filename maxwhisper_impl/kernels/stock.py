@@ -110,7 +110,8 @@ class StockOps:
         if mask is None:
             return ops.softmax(scores) @ v
         # Written out: MAX 26.7 turns softmax(scores + mask) @ v into an op of its own that loses a computed mask.
-        weights = ops.exp(scores + mask - ops.max(scores + mask, axis=-1))
+        scores = scores + mask
+        weights = ops.exp(scores - ops.max(scores, axis=-1))
         return weights / ops.sum(weights, axis=-1) @ v
 
     def _heads(self, x: TensorValue, heads: int) -> TensorValue:

@@ -164,7 +164,7 @@ def test_segments_are_numbered(
 ) -> None:
     needs(model, "transcribe")
     ours, theirs = transcripts.transcribe([long_clip])[0], oracle_transcripts.transcribe([long_clip])[0]
-    assert [s["id"] for s in ours["segments"]] == [s["id"] for s in theirs["segments"]]
+    assert_numbers(long_clip.id, ours["segments"], theirs["segments"])
 
 
 def windows(result: dict[str, Any]) -> dict[int, list[int]]:
@@ -178,6 +178,11 @@ def windows(result: dict[str, Any]) -> dict[int, list[int]]:
 def window_mel(model: Model, clip: Clip, seek: int) -> np.ndarray:
     mel = model.long_mel(load_audio(clip.audio))[:, seek : seek + N_FRAMES]
     return np.pad(mel, ((0, 0), (0, N_FRAMES - mel.shape[1])))
+
+
+def assert_numbers(name: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    got, want = ([segment["id"] for segment in segments] for segments in (ours, theirs))
+    assert got == want, f"{name}: segments are numbered {got}, expected {want}"
 
 
 def assert_segments(name: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:

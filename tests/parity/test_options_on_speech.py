@@ -21,7 +21,7 @@ from tests.implementations import Model
 from tests.oracle_runtime import Draws, exact_oracle
 from tests.parity.conftest import needs
 from tests.parity.recordings import joined
-from tests.parity.test_greedy import assert_segments, step_logits
+from tests.parity.test_greedy import assert_numbers, assert_segments, step_logits
 
 pytestmark = pytest.mark.first_checkpoint
 
@@ -145,6 +145,7 @@ def assert_file(name: str, model: Model, oracle: Model, audio: np.ndarray, optio
     compare.assert_text(name, ours["text"], theirs["text"])
     assert ours["language"] == theirs["language"]
     assert_segments(name, ours["segments"], theirs["segments"])
+    assert_numbers(name, ours["segments"], theirs["segments"])
     record.count("files with options")
     return theirs
 

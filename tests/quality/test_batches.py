@@ -12,7 +12,7 @@ from tests import compare, record
 from tests.implementations import IMPLEMENTATIONS, checkpoint_name
 from tests.quality.paired import difference
 from tests.quality.test_wer import scorable
-from tests.quality.wer import Group, score
+from tests.quality.wer import Group, score, texts
 from tests.transcripts import Transcripts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def test_no_worse_than_in_sequence(
     if not group.long:
         pytest.skip("one window each")
     options = VARIANTS[variant]
-    in_batches, in_sequence = batched(transcripts, group, **options), transcribed(transcripts, group, **options)
+    in_batches, in_sequence = batched(transcripts, group, **options), texts(transcripts, group, **options)
     got, want = score(group.clips, in_batches), score(group.clips, in_sequence)
     more = difference([(clip.text or "", a, b, clip.language)
                        for clip, a, b in zip(group.clips, in_batches, in_sequence, strict=True)])  # fmt: skip
@@ -74,8 +74,4 @@ def test_no_worse_than_faster_whispers_batches(
 
 
 def batched(transcripts: Transcripts, group: Group, **options: Any) -> list[str]:
-    return transcribed(transcripts, group, batch_size=BATCH, **options)
-
-
-def transcribed(transcripts: Transcripts, group: Group, **options: Any) -> list[str]:
-    return [result["text"].strip() for result in transcripts.transcribe(group.clips, **options)]
+    return texts(transcripts, group, batch_size=BATCH, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.scoring import WordErrors, normalizer, word_errors
@@ -53,8 +54,8 @@ def _name(clip: Clip) -> str:
     return folder if folder == clip.language else f"{folder} {clip.language}"
 
 
-def texts(transcripts: Transcripts, group: Group) -> list[str]:
-    """What a system makes of a group: windows without timestamps, or whole files."""
+def texts(transcripts: Transcripts, group: Group, **options: Any) -> list[str]:
+    """What a system makes of a group: windows without timestamps, or whole files. `options` of that system's."""
     if group.long:
-        return [result["text"].strip() for result in transcripts.transcribe(group.clips)]
-    return [result.text for result in transcripts.windows(group.clips, without_timestamps=True)]
+        return [result["text"].strip() for result in transcripts.transcribe(group.clips, **options)]
+    return [result.text for result in transcripts.windows(group.clips, without_timestamps=True, **options)]
