@@ -73,6 +73,8 @@ class LiveTranscription:
         """of `_audio`, in samples from the beginning"""
         self._passed = 0
         """samples from the beginning that have been decoded"""
+        self._unclear = False
+        """the last pass repeated itself and was left out"""
         self._initial = None if options.initial_prompt is None else encode_text(self._tokenizer, options.initial_prompt)
         self._past: list[int] = []
         """tokens of ended segments"""
@@ -152,14 +154,17 @@ class LiveTranscription:
 
     def _pass(self, last: bool = False) -> LiveText:
         """Decode what is not settled; what is final from now on."""
-        if self._end > self._passed:
-            self._result, before = self._listen(), self._result
+        crowded = N_SAMPLES - len(self._audio) < self._step
+        count = len(self._final)
+        if self._end > self._passed or self._unclear:
+            self._passed, heard = self._end, self._listen(at_any_rate=last or crowded)
+            self._unclear = heard is None
+            if heard is None:
+                return LiveText(self.seconds, "", self._decode(self._result.tokens[count:]))
+            before, self._result = self._result, heard
             count = self._agreed(before.tokens)
-        else:
-            count = len(self._final)
-        self._passed = self._end
         tokens = self._result.tokens
-        full = N_SAMPLES - len(self._audio) < self._step or len(tokens) > self.runtime.dims.n_text_ctx // 2 - _MARGIN
+        full = crowded or len(tokens) > self.runtime.dims.n_text_ctx // 2 - _MARGIN
         count = len(tokens) if last else max(count, self._overdue(), self._ended(tokens) if full else 0)
         if full and not self._ended(tokens[:count]):
             count = len(tokens)  # no segment ends in all that the model can take in
@@ -171,8 +176,11 @@ class LiveTranscription:
             self._let_go(full)
         return text
 
-    def _listen(self) -> DecodingResult:
-        """The first result that passes the thresholds; no tokens beyond the final ones where nothing is said."""
+    def _listen(self, at_any_rate: bool) -> DecodingResult | None:
+        """The first result that passes the thresholds; no tokens beyond the final ones where nothing is said.
+
+        None where all repeat themselves, which the next pass may not; `at_any_rate`, as there is none, the last of them.
+        """
         nothing = replace(self._result, tokens=self._final)
         if np.abs(self._audio).max(initial=0) < QUIET:
             return nothing
@@ -190,8 +198,8 @@ class LiveTranscription:
             if not needs_fallback(self.options, judged):
                 break
         else:
-            if needs_fallback(self.options, replace(result, avg_logprob=0.0)):
-                return nothing  # it repeats itself; the next pass may not
+            if not at_any_rate and needs_fallback(self.options, replace(result, avg_logprob=0.0)):
+                return None
         return replace(result, tokens=self._final + result.tokens)
 
     def _task(self, temperature: float) -> DecodingTask:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import AudioError, LiveText, LiveTranscription, OptionError, Segment, Whisper
@@ -60,6 +60,7 @@ def check(hearing: Hearing, texts: list[LiveText], done: LiveTranscription) -> N
     sentence=st.sampled_from([3, 7, 200]),
     unsure=st.sampled_from([0.0, 1.2, 2.5]),
 )
+@example(sizes=[18_069, 90_000], step=3.0, sentence=3, unsure=1.2)  # so regular a text that it seems to repeat itself
 def test_final_text_is_the_script_whatever_the_chunks(
     sizes: list[int], step: float, sentence: int, unsure: float
 ) -> None:
