@@ -51,7 +51,7 @@ class OpenAI:
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32"):
         if dtype not in DTYPES:
             raise ValueError(f"openai-whisper is tested in {' and '.join(DTYPES)}, not in {dtype}")
-        self.dims = checkpoint.dims
+        self.checkpoint, self.dims = checkpoint, checkpoint.dims
         self.dtype, self.device = DTYPES[dtype], torch.device(device)
         self.torch = build(checkpoint, self.dtype).to(self.device)
 

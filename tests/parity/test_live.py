@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import AudioError, LiveText, LiveTranscription, OptionError, Segment, Whisper
@@ -60,7 +60,6 @@ def check(hearing: Hearing, texts: list[LiveText], done: LiveTranscription) -> N
     sentence=st.sampled_from([3, 7, 200]),
     unsure=st.sampled_from([0.0, 1.2, 2.5]),
 )
-@example(sizes=[18_069, 90_000], step=3.0, sentence=3, unsure=1.2)  # so regular a text that it seems to repeat itself
 def test_final_text_is_the_script_whatever_the_chunks(
     sizes: list[int], step: float, sentence: int, unsure: float
 ) -> None:
@@ -103,6 +102,40 @@ def test_a_pass_that_repeats_itself_settles_nothing(temperature: Any) -> None:
     texts = list(done.run(chunks(audio(18.0), [SECOND])))
     check(hearing, texts, done)
     assert not any("red red" in text.provisional for text in texts)
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_a_pass_that_repeats_itself_loses_no_audio(size: int) -> None:
+    """Nor does it take back what came before it; a later pass hears what it should have heard."""
+    hearing = Hearing(loops=(1, 2, 4))
+    done, texts = live(hearing), list[LiveText]()
+    for chunk in chunks(audio(30.0), [size * SECOND]):
+        texts += done.feed(chunk)
+    assert not "".join((texts[0].final, texts[0].provisional, texts[1].final, texts[1].provisional))
+    assert texts[3].provisional == texts[2].provisional != ""
+    check(hearing, [*texts, done.finish()], done)
+
+
+@pytest.mark.parametrize("seconds", [9.0, 9.5])
+def test_the_last_pass_is_kept_even_if_it_repeats_itself(seconds: float) -> None:
+    """No other follows, and openai-whisper keeps its last temperature's result too. The end may come with no new audio."""
+    hearing = Hearing(loops=range(7, 99))
+    done = live(hearing, step=1.0, max_delay=20.0)
+    texts = list(done.run(chunks(audio(seconds), [SECOND])))
+    assert len(hearing.passes) == 10
+    assert "red red red" not in "".join(text.final for text in texts[:-1])
+    assert texts[-1].final.endswith(" red" * 99)
+    assert done.text == "".join(text.final for text in texts) == "".join(s["text"] for s in done.segments)
+
+
+def test_thirty_seconds_of_repetition_are_kept() -> None:
+    """Their audio leaves, so that no later pass can hear better."""
+    hearing = Hearing(loops=range(1, 31))
+    done = live(hearing)
+    list(done.run(chunks(audio(40.0), [SECOND])))
+    assert " red red red" in done.segments[0]["text"]
+    assert done.segments[0]["start"] == 0
+    assert done.text.endswith(hearing.said(40.0)[-80:])
 
 
 def test_provisional_text_is_the_rest() -> None:

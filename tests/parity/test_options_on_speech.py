@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 
 from maxwhisper_impl.audio import load_audio
 from maxwhisper_impl.corpus import Clip
-from tests import compare, record
+from tests import compare, oracle_answers, record
 from tests.implementations import Model
-from tests.oracle_runtime import Draws, exact_oracle
+from tests.oracle_runtime import Draws
 from tests.parity.conftest import needs
 from tests.parity.recordings import joined
 from tests.parity.test_greedy import assert_numbers, assert_segments, step_logits
@@ -90,30 +88,13 @@ def spoken(clips: list[Clip], language: str) -> list[Clip]:
     return [found[i] for i in np.linspace(0, len(found) - 1, 2 + MORE_WINDOWS).round().astype(int)] if found else []
 
 
-@contextmanager
-def noted(oracle: Model) -> Iterator[list[tuple[Options, list[int]]]]:
-    """What openai-whisper's `transcribe` asks of `decode`, window by window, and what it gets."""
-    calls: list[tuple[Options, list[int]]] = []
-    decode = type(oracle.torch).decode
-
-    def note(model: Any, mel: Any, options: Any) -> Any:
-        result = decode(model, mel, options)
-        asked = {k: v for k, v in asdict(options).items() if k not in ("fp16", "best_of", "patience", "beam_size")}
-        calls.append(({**asked, "temperature": 0.0}, [int(t) for t in result.tokens]))
-        return result
-
-    with mock.patch.object(type(oracle.torch), "decode", note):
-        yield calls
-
-
 def assert_window(name: str, model: Model, oracle: Model, audio: np.ndarray, options: Options) -> None:
     """One window; behind a mismatch stand both systems' best tokens at the first step that differs."""
     draws = Draws()
     mels = {id(m): m.mel(audio) for m in (model, oracle)}
     with draws.recording():
         (ours,) = model.decode(model.encode(mels[id(model)][None]), **options)
-    with exact_oracle(), draws.replaying():
-        (theirs,) = oracle.decode(oracle.encode(mels[id(oracle)][None]), **options)
+    theirs = oracle_answers.decode(oracle, torch.from_numpy(oracle.encode(mels[id(oracle)][None])[0]), options, draws)
     asked = {k: v for k, v in options.items() if k not in ("beam_size", "best_of", "patience", "temperature")}
     explain = step_logits(model, oracle, lambda m: mels[id(m)], theirs.tokens, {**asked, "language": ours.language})
     compare.assert_tokens(name, ours.tokens, theirs.tokens, eot=oracle.eot, decode=oracle.token_text, explain=explain)
@@ -130,8 +111,7 @@ def assert_file(name: str, model: Model, oracle: Model, audio: np.ndarray, optio
     draws = Draws()
     with draws.recording():
         ours = model.transcribe(audio, **options)
-    with exact_oracle(), draws.replaying(), noted(oracle) as calls:
-        theirs = oracle.transcribe(audio, **options)
+    theirs, calls = oracle_answers.transcribe(oracle, audio, options, draws)
     got, want = by_window(ours), by_window(theirs)
     assert list(got) == list(want), f"{name}: windows at frames {list(got)}, the oracle's at {list(want)}"
     for seek, tokens in want.items():

@@ -17,9 +17,10 @@ from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.segments import Window, clear_empty, cut_segments
 from maxwhisper_impl.tokenizer import get_tokenizer
+from tests import oracle_answers
 from tests.compare import assert_close
 from tests.implementations import Model
-from tests.oracle_runtime import Draws, OracleRuntime, exact_oracle
+from tests.oracle_runtime import Draws, OracleRuntime
 from tests.parity.recordings import joined
 
 pytestmark = pytest.mark.rules
@@ -92,9 +93,7 @@ def compare(name: str, rules: Whisper, oracle: Model, audio: np.ndarray, options
     draws = Draws()
     with draws.recording():
         ours = rules.transcribe(audio, **options)
-    with exact_oracle(), draws.replaying():
-        theirs = whisper.transcribe(oracle.torch, audio, fp16=False, **options)
-    assert_results(name, ours, theirs)
+    assert_results(name, ours, oracle_answers.transcribe(oracle, audio, options, draws)[0])
     return ours
 
 

@@ -12,9 +12,9 @@ import whisper
 from maxwhisper_impl import Whisper
 from maxwhisper_impl.audio import SAMPLE_RATE, load_audio
 from maxwhisper_impl.corpus import Clip
-from tests import compare
+from tests import compare, oracle_answers
 from tests.implementations import PINNED, Model
-from tests.oracle_runtime import OracleRuntime, exact_oracle
+from tests.oracle_runtime import OracleRuntime
 from tests.parity.conftest import Judge, Probe, Taps, needs
 from tests.transcripts import Transcripts, is_window
 
@@ -127,9 +127,7 @@ def test_rules(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> N
     options = {"language": "en", **PINNED, **WORDS, **CASES[name]}
     audio = story(clips)
     ours = rules.transcribe(audio, **options)
-    with exact_oracle():
-        theirs = whisper.transcribe(oracle.torch, audio, fp16=False, **options)
-    assert_results(name, ours, theirs)
+    assert_results(name, ours, oracle_answers.transcribe(oracle, audio, options)[0])
     assert sum(len(segment["words"]) for segment in ours["segments"]) > 10
 
 
@@ -141,7 +139,7 @@ def test_very_short_audio(rules: Whisper, oracle: Model, samples: int) -> None:
     audio = np.linspace(-0.1, 0.1, samples, dtype=np.float32)
     options = {"language": "en", "sample_len": 8, "no_speech_threshold": None, **PINNED, **WORDS}
     assert_results(f"{samples}", rules.transcribe(audio, **options),
-                   whisper.transcribe(oracle.torch, audio, fp16=False, **options))  # fmt: skip
+                   oracle_answers.transcribe(oracle, audio, options)[0])  # fmt: skip
 
 
 @pytest.mark.rules
@@ -152,7 +150,7 @@ def test_a_language_without_spaces(rules: Whisper, oracle: Model, clips: list[Cl
                **PINNED, **WORDS}  # fmt: skip
     audio = story(clips)
     ours = rules.transcribe(audio, **options)
-    assert_results("ja", ours, whisper.transcribe(oracle.torch, audio, fp16=False, **options))
+    assert_results("ja", ours, oracle_answers.transcribe(oracle, audio, options)[0])
     assert any(len(word["word"].strip()) == 1 for segment in ours["segments"] for word in segment["words"])
 
 
