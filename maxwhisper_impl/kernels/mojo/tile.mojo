@@ -17,10 +17,11 @@ comptime GROUP = 64
 """Columns of four panels: what a task takes at once, and what one row is multiplied with."""
 comptime W = simd_width_of[DType.float32]()
 comptime Vector = SIMD[DType.float32, W]
-comptime VECTORS = 4 if W >= 16 else 2
-"""Vectors across a tile: times 6 rows they fill AVX-512's 32 registers, or AVX2's 16."""
+comptime VECTORS = 2
 comptime COLUMNS = VECTORS * W
-comptime ROWS = 6
+comptime ROWS = 12 if W >= 16 else 6
+"""Rows of a tile: with its two vectors across they fill AVX-512's 32 registers, or AVX2's 16. Wider tiles, of fewer rows,
+would read more of the right-hand side for each product, and a run of it would fill the first cache."""
 comptime UNROLLED = 4
 comptime RUN = 128
 """Products summed up before they join the rest: sums of sums round less than one long sum. A run of a tile's columns
