@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from maxwhisper_impl.corpus import Clip
     from maxwhisper_impl.weights import Checkpoint
 
+Encode = Callable[[Model, str], np.ndarray]
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 GOLDEN = json.loads((FIXTURES / "golden.json").read_text())
 
@@ -51,10 +53,26 @@ def golden(checkpoint: Checkpoint, golden_clip: str) -> dict[str, Any]:
     return made["clips"][golden_clip]
 
 
+@pytest.fixture(scope="module")
+def encoded() -> Encode:
+    """A clip's features, once for each system."""
+    kept: dict[tuple[int, str], np.ndarray] = {}
+
+    def encode(system: Model, clip: str) -> np.ndarray:
+        key = (id(system), clip)
+        if key not in kept:
+            kept[key] = system.encode(system.mel(load_audio(FIXTURES / clip))[None])
+        return kept[key]
+
+    return encode
+
+
 @pytest.mark.parametrize("golden_clip", GOLDEN["audio"])
-def test_first_logits(system: Model, golden: dict[str, Any], golden_clip: str, device: str, dtype: str) -> None:
+def test_first_logits(
+    system: Model, golden: dict[str, Any], golden_clip: str, encoded: Encode, device: str, dtype: str
+) -> None:
     needs(system, "logits")
-    features = system.encode(system.mel(load_audio(FIXTURES / golden_clip))[None])
+    features = encoded(system, golden_clip)
     logits = system.logits(np.array([golden["initial_tokens"]]), features)[0, -1]
     want = np.array(golden["first_logits"])
     compare.assert_tensor(
@@ -65,11 +83,17 @@ def test_first_logits(system: Model, golden: dict[str, Any], golden_clip: str, d
 
 @pytest.mark.parametrize("golden_clip", GOLDEN["audio"])
 def test_greedy_answer(
-    system: Model, checkpoint: Checkpoint, golden: dict[str, Any], golden_clip: str, device: str, dtype: str
+    system: Model,
+    checkpoint: Checkpoint,
+    golden: dict[str, Any],
+    golden_clip: str,
+    encoded: Encode,
+    device: str,
+    dtype: str,
 ) -> None:
     needs(system, "decode")
     language = golden_clip.split("/")[0] if checkpoint.dims.is_multilingual else "en"
-    features = system.encode(system.mel(load_audio(FIXTURES / golden_clip))[None])
+    features = encoded(system, golden_clip)
     got = system.decode(features, language="en" if language == "nothing" else language)[0]
     compare.assert_tokens(golden_clip, got.tokens, golden["tokens"], device=device, dtype=dtype)
     compare.assert_text(golden_clip, got.text, golden["text"])
