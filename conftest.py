@@ -149,7 +149,7 @@ def _flow(item: pytest.Item) -> tuple[str, str]:
 def _case(metafunc: pytest.Metafunc, name: str, first: bool) -> object:
     """Rules that do not depend on the weights, and what takes long, are slow beyond the first checkpoint."""
     marked = metafunc.definition.get_closest_marker
-    other = name != checkpoint_names(metafunc.config)[0]
+    other = name in checkpoint_names(metafunc.config)[1:]
     slow = (marked("rules") and not first) or (marked("first_checkpoint") and other)
     return pytest.param(name, marks=pytest.mark.slow) if slow else name
 

@@ -179,7 +179,7 @@ class LiveTranscription:
     def _listen(self, at_any_rate: bool) -> DecodingResult | None:
         """The first result that passes the thresholds; no tokens beyond the final ones where nothing is said.
 
-        None where all repeat themselves, which the next pass may not; `at_any_rate`, as there is none, the last of them.
+        None where all repeat themselves, which the next pass may not; where there is none, `at_any_rate`, the last.
         """
         nothing = replace(self._result, tokens=self._final)
         if np.abs(self._audio).max(initial=0) < QUIET:

@@ -1,4 +1,4 @@
-"""What openai-whisper says with given options and draws: asked once per machine, like all that peers say of the corpora.
+"""What openai-whisper says with given options and draws, asked once per machine.
 
 A key covers the weights, the audio, the options, the numbers drawn and the sources below. Ours is never kept.
 """
@@ -40,10 +40,13 @@ def decode(oracle: OpenAI, features: torch.Tensor, options: Options, draws: Draw
         result = whisper.decode(oracle.torch, features, whisper.DecodingOptions(fp16=False, **options))
         return {f.name: getattr(result, f.name) for f in fields(result) if f.name != "audio_features"}
 
-    return whisper.DecodingResult(audio_features=features, **_kept("decode", oracle, features.numpy(), options, draws, ask))
+    kept = _kept("decode", oracle, features.numpy(), options, draws, ask)
+    return whisper.DecodingResult(audio_features=features, **kept)
 
 
-def transcribe(oracle: OpenAI, audio: np.ndarray, options: Options, draws: Draws | None = None) -> tuple[Options, Calls]:
+def transcribe(
+    oracle: OpenAI, audio: np.ndarray, options: Options, draws: Draws | None = None
+) -> tuple[Options, Calls]:
     """`whisper.transcribe`; and what it asked of `decode`, window by window, and got."""
 
     def ask() -> Options:

@@ -16,10 +16,10 @@ from maxwhisper_impl.tokenizer import get_tokenizer
 
 TOKENIZER = get_tokenizer(False)
 WORDS = TOKENIZER.encode(
-    " one two three four five six seven eight nine ten north south east west spring summer autumn winter bread water salt"
-    " sugar milk house garden window door river mountain valley forest field stone iron copper silver gold doctor teacher"
-    " farmer singer writer morning evening night apple cherry lemon orange horse sheep mouse eagle rain snow wind storm"
-    " paper pencil letter book table chair"
+    " one two three four five six seven eight nine ten north south east west spring summer autumn winter bread water"
+    " salt sugar milk house garden window door river mountain valley forest field stone iron copper silver gold doctor"
+    " teacher farmer singer writer morning evening night apple cherry lemon orange horse sheep mouse eagle rain snow"
+    " wind storm paper pencil letter book table chair"
 )
 """more than are said in 30 s: a text that comes again would be taken for a loop"""
 WRONG = TOKENIZER.encode(" red green blue black white brown gray pink")

@@ -239,6 +239,7 @@ def test_pieces_go_their_own_ways(scripted: Encoder, batch_size: int, batches: l
     assert stream.text == " word" * 7
 
 
+@pytest.mark.first_checkpoint
 @pytest.mark.parametrize("samples", [0, 1, 79, 160, 8000])
 def test_short_and_silent_audio(transcribe: Any, samples: int) -> None:
     options: Options = {**GREEDY, "sample_len": 8}
@@ -359,7 +360,7 @@ def two_languages(clips: list[Clip]) -> tuple[np.ndarray, list[float]]:
 
 
 @pytest.mark.multilingual
-@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_multilingual(transcribe: Any, two_languages: Any, batch_size: int | None) -> None:
     """Each window in its own language, as if it had been asked for."""
     audio, clips = two_languages
@@ -377,7 +378,7 @@ def test_multilingual(transcribe: Any, two_languages: Any, batch_size: int | Non
 @pytest.mark.parametrize(
     ("options", "language", "windows"),
     [
-        ({}, "de", 1),
+        pytest.param({}, "de", 1, marks=pytest.mark.slow),
         ({"language_detection_segments": 2}, "de", 1),
         ({"language_detection_segments": 2, "language_detection_threshold": None}, "de", 2),
         ({"language_detection_segments": 9, "language_detection_threshold": 1.0}, "en", 3),

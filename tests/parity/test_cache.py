@@ -20,7 +20,7 @@ from tests.parity.conftest import Judge, Probe, Taps, needs
 pytestmark = pytest.mark.random_weights
 
 FEW = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -36,6 +36,7 @@ def tokens(window_probe: Probe) -> np.ndarray:
     return window_probe.tokens.astype(np.int32)
 
 
+@pytest.mark.first_checkpoint
 @FEW
 @given(cuts=st.sets(st.integers(1, 99), max_size=8))
 def test_any_split(
@@ -64,6 +65,7 @@ def test_only_the_positions_asked_for(
     judge.logits("positions 0, 2, -1", got, float64_taps["logits"][:, [0, 2, -1]])
 
 
+@pytest.mark.first_checkpoint
 @FEW
 @given(data=st.data())
 def test_rows_are_reordered_repeated_and_dropped(
@@ -91,6 +93,7 @@ def test_rows_are_reordered_repeated_and_dropped(
     record.count("row selections")
 
 
+@pytest.mark.first_checkpoint
 def test_the_end_of_the_context(
     model: Model, encoded: Any, tokens: np.ndarray, exact: Callable[..., np.ndarray], judge: Judge
 ) -> None:

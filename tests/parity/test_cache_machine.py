@@ -175,6 +175,7 @@ def run(bench: Bench, examples: int, steps: int) -> None:
     run_state_machine_as_test(lambda: CacheMachine(bench), settings=budget)
 
 
+@pytest.mark.first_checkpoint
 def test_any_actions(bench: Bench) -> None:
     """The cache does not depend on the weights: mostly on those of the small random model."""
     run(bench, examples=12 if bench.judge.prefix else 2, steps=10)

@@ -156,6 +156,7 @@ def bare_ctranslate2(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFa
     return folder / "ct2"
 
 
+@pytest.mark.first_checkpoint
 def test_faster_whisper_writes_the_same_text_from_our_directory(checkpoint: Checkpoint, bare_ctranslate2: Path) -> None:
     from faster_whisper import WhisperModel
 

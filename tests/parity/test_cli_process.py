@@ -57,6 +57,7 @@ def spoken(clips: list[Clip]) -> Clip:
     return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
 
 
+@pytest.mark.first_checkpoint
 def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path) -> None:
     modules = loaded_modules("transcribe", str(spoken.audio), "--model", str(checkpoint.source), "-o", str(tmp_path),
                              "--beam_size", "None", "--verbose", "False")
@@ -64,6 +65,7 @@ def test_transcribing_imports_no_peer(checkpoint: Checkpoint, spoken: Clip, tmp_
     assert not {"torch", "whisper", "faster_whisper", "matplotlib", "scipy", "numba", "jiwer"} & modules
 
 
+@pytest.mark.first_checkpoint
 def test_files_are_those_of_openais_command(checkpoint: Checkpoint, spoken: Clip, tmp_path: Path,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(checkpoint, tmp_path / "model.pt")

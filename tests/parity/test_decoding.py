@@ -161,7 +161,9 @@ def test_noise(rules: Whisper, oracle: Model, features: Any, search: str) -> Non
     compare(search, rules, oracle, features(None), {"language": "en", "sample_len": 40, **SEARCHES[search]})
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize(
+    "search", [pytest.param(s, marks=pytest.mark.slow if s in ("beams", "impatient beams") else ()) for s in SEARCHES]
+)
 def test_batch_is_each_window_alone(rules: Whisper, oracle: Model, features: Any, search: str) -> None:
     """Windows that end at different steps leave the batch, the others go on. openai-whisper has no batched beams."""
     audio = torch.stack([features("en"), features(None), features("en").flip(0)])

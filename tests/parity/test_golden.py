@@ -67,6 +67,7 @@ def encoded() -> Encode:
     return encode
 
 
+@pytest.mark.first_checkpoint
 @pytest.mark.parametrize("golden_clip", GOLDEN["audio"])
 def test_first_logits(
     system: Model, golden: dict[str, Any], golden_clip: str, encoded: Encode, device: str, dtype: str

@@ -29,6 +29,7 @@ def wrong_rows(prefix: str, errors: Errors) -> list[str]:
     ]
 
 
+@pytest.mark.first_checkpoint
 def test_measured_again(oracle: Model, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:
     needs(oracle, "taps")
     errors = tap_errors(oracle.taps(window_probe.mel, window_probe.tokens), float64_taps)
@@ -36,6 +37,7 @@ def test_measured_again(oracle: Model, window_probe: Probe, float64_taps: Taps, 
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.first_checkpoint
 def test_rows_and_scores_measured_again(
     oracle: OpenAI, float64: OpenAI, window_probe: Probe, float64_taps: Taps, judge: Judge
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_pass_that_repeats_itself_loses_no_audio(size: int) -> None:
 
 @pytest.mark.parametrize("seconds", [9.0, 9.5])
 def test_the_last_pass_is_kept_even_if_it_repeats_itself(seconds: float) -> None:
-    """No other follows, and openai-whisper keeps its last temperature's result too. The end may come with no new audio."""
+    """As openai-whisper keeps its last temperature's result, for no other follows. The end may bring no new audio."""
     hearing = Hearing(loops=range(7, 99))
     done = live(hearing, step=1.0, max_delay=20.0)
     texts = list(done.run(chunks(audio(seconds), [SECOND])))

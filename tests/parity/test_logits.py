@@ -63,6 +63,7 @@ def test_a_batch_is_its_windows(model: Model, features: np.ndarray, window_probe
         judge.step(f"logits of window {i}", batched[i : i + 1], model.logits(tokens[None], alone))
 
 
+@pytest.mark.first_checkpoint
 @pytest.mark.parametrize("length", [1, 2, 227, 447, 448])
 def test_prompts_up_to_the_context(
     model: Model,

@@ -88,15 +88,33 @@ def spoken(clips: list[Clip], language: str) -> list[Clip]:
     return [found[i] for i in np.linspace(0, len(found) - 1, 2 + MORE_WINDOWS).round().astype(int)] if found else []
 
 
-def assert_window(name: str, model: Model, oracle: Model, audio: np.ndarray, options: Options) -> None:
+Encoded = Callable[[Model, Clip], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def encoded() -> Encoded:
+    """A clip's features [1, n_audio_ctx, n_audio_state], encoded once by each system."""
+    kept: dict[tuple[int, str], np.ndarray] = {}
+
+    def get(model: Model, clip: Clip) -> np.ndarray:
+        key = (id(model), clip.id)
+        if key not in kept:
+            kept[key] = model.encode(model.mel(load_audio(clip.audio))[None])
+        return kept[key]
+
+    return get
+
+
+def assert_window(name: str, model: Model, oracle: Model, encoded: Encoded, clip: Clip, options: Options) -> None:
     """One window; behind a mismatch stand both systems' best tokens at the first step that differs."""
     draws = Draws()
-    mels = {id(m): m.mel(audio) for m in (model, oracle)}
     with draws.recording():
-        (ours,) = model.decode(model.encode(mels[id(model)][None]), **options)
-    theirs = oracle_answers.decode(oracle, torch.from_numpy(oracle.encode(mels[id(oracle)][None])[0]), options, draws)
+        (ours,) = model.decode(encoded(model, clip), **options)
+    theirs = oracle_answers.decode(oracle, torch.from_numpy(encoded(oracle, clip)[0]), options, draws)
+    name = f"{name}, {clip.id}"
     asked = {k: v for k, v in options.items() if k not in ("beam_size", "best_of", "patience", "temperature")}
-    explain = step_logits(model, oracle, lambda m: mels[id(m)], theirs.tokens, {**asked, "language": ours.language})
+    asked["language"] = ours.language
+    explain = step_logits(model, oracle, lambda m: m.mel(load_audio(clip.audio)), theirs.tokens, asked)
     compare.assert_tokens(name, ours.tokens, theirs.tokens, eot=oracle.eot, decode=oracle.token_text, explain=explain)
     assert ours.language == theirs.language
     if ours.tokens == theirs.tokens:
@@ -148,13 +166,13 @@ def able(model: Model, options: Options) -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), cases(WINDOWS, 2 + MORE_WINDOWS, lambda _, number: number < 1))
-def test_window(model: Model, oracle: Model, clips: list[Clip], name: str, number: int) -> None:
+def test_window(model: Model, oracle: Model, encoded: Encoded, clips: list[Clip], name: str, number: int) -> None:
     options = {"language": "en", **WINDOWS[name]}
     able(model, options)
     found = spoken(clips, "en")
     if number >= len(found):
         pytest.skip("the corpora have no English clip for it")
-    assert_window(f"{name}, {found[number].id}", model, oracle, load_audio(found[number].audio), options)
+    assert_window(name, model, oracle, encoded, found[number], options)
 
 
 @pytest.mark.parametrize(("name", "number"), cases(FILES, 2, lambda name, number: number == 0 and name in QUICK_FILES))
@@ -169,9 +187,9 @@ def test_file(model: Model, oracle: Model, clips: list[Clip], name: str, number:
 
 @pytest.mark.multilingual
 @pytest.mark.parametrize(("name", "number"), cases(LANGUAGES, 2, lambda _, number: number == 0))
-def test_language(model: Model, oracle: Model, clips: list[Clip], name: str, number: int) -> None:
+def test_language(model: Model, oracle: Model, encoded: Encoded, clips: list[Clip], name: str, number: int) -> None:
     able(model, LANGUAGES[name])
     found = spoken(clips, ("de", "es")[number])
     if not found:
         pytest.skip("the corpora have no such clip")
-    assert_window(f"{name}, {found[0].id}", model, oracle, load_audio(found[0].audio), LANGUAGES[name])
+    assert_window(name, model, oracle, encoded, found[0], LANGUAGES[name])

@@ -126,7 +126,11 @@ def peer(load: Any, checkpoint: Any) -> Any:
 
 
 @pytest.mark.first_checkpoint
-@pytest.mark.parametrize("options", CASES, ids=lambda o: " ".join(f"{k}={v}" for k, v in o.items()))
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(case, marks=pytest.mark.slow if i % 2 else ()) for i, case in enumerate(CASES)],
+    ids=lambda o: " ".join(f"{k}={v}" for k, v in o.items()),
+)
 def test_windows_equal_ctranslate2s(
     model: Model, peer: Any, speech: list[np.ndarray], options: dict[str, Any]
 ) -> None:

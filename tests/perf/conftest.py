@@ -163,6 +163,12 @@ def utterance(clips: list[Clip]) -> Spoken:
 
 
 @pytest.fixture(scope="session")
+def sentence(clips: list[Clip]) -> Spoken:
+    """A short one."""
+    return longest(clips, 10)
+
+
+@pytest.fixture(scope="session")
 def reading(clips: list[Clip]) -> Spoken:
     """The longest English file."""
     return longest(clips)

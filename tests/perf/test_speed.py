@@ -97,9 +97,9 @@ def test_encode_smoke(
 
 
 def test_decode_smoke(
-    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, sentence: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
-    decode(model, oracle, peer, utterance, race, checkpoint, SMOKE)
+    decode(model, oracle, peer, sentence, race, checkpoint, SMOKE)
 
 
 @pytest.mark.slow
