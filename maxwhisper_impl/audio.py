@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from io import BytesIO, TextIOBase
 from itertools import chain
@@ -18,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .assets import asset
 from .errors import AudioError, OptionError
+from .threads import available_cpus
 
 SAMPLE_RATE = 16000
 N_FFT = 400
@@ -233,11 +235,16 @@ class LogMel:
         self._n_heard = min(self.n_total, -(-(len(self._audio) + N_FFT // 2) // HOP_LENGTH))
         self._blocks: list[np.ndarray] = []
         self._loudest = np.float32(0)
-        for index in range(-(-self._n_heard // _BLOCK)):
-            block = self._block(index)
+        for index, block in enumerate(self._all_blocks(-(-self._n_heard // _BLOCK))):
             if index < _KEPT_BLOCKS:
                 self._blocks.append(block)
             self._loudest = max(self._loudest, block.max())
+
+    def _all_blocks(self, count: int) -> Iterator[np.ndarray]:
+        """The first `count` blocks, a few at a time, side by side: NumPy lets other threads run while it computes."""
+        with ThreadPoolExecutor(available_cpus()) as pool:
+            for first in range(0, count, _AT_ONCE):
+                yield from pool.map(self._block, range(first, min(first + _AT_ONCE, count)))
 
     def window(self, seek: int, size: int = N_FRAMES) -> np.ndarray:
         """float32 [n_mels, N_FRAMES]: frames `seek` to `seek + size`, then zeros; 0 <= seek <= n_total."""
@@ -287,6 +294,7 @@ class LogMel:
 
 _BLOCK = 400  # frames computed together, a multiple of _ROWS
 _ROWS = 8  # frames in one product: small enough that BLAS keeps to this thread; its others spin when cores are busy
+_AT_ONCE = 16  # blocks that may wait for the ones before them: 2 MB with 80 mels
 _KEPT_BLOCKS = 150  # ten minutes: 19 MB with 80 mels
 _QUIETEST = 1e-10
 _HANN = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)  # periodic
