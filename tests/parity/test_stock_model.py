@@ -1,4 +1,4 @@
-"""A whole model out of MAX's own ops, which is what a GPU runs: held to the same ledger as the fused one, on the CPU."""
+"""A whole model out of MAX's own ops, as on a GPU: held to the same ledger as the fused one, on the CPU."""
 
 from __future__ import annotations
 
