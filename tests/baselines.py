@@ -64,6 +64,13 @@ def key(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _number(value: Any) -> Any:
+    """For JSON: a number of NumPy or torch as Python's, every bit kept."""
+    if not hasattr(value, "item"):
+        raise TypeError(f"an answer holds a {type(value).__name__}, which JSON cannot keep")
+    return value.item()
+
+
 def cached(keys: list[str], compute: Callable[[list[int]], list[Any]]) -> list[Any]:
     """The JSON values under `keys`; `compute(indices)` is asked for those that are missing."""
     folder = cache_folder() / "baselines"
@@ -81,7 +88,7 @@ def cached(keys: list[str], compute: Callable[[list[int]], list[Any]]) -> list[A
             raise ValueError(f"{len(computed)} answers for {len(chunk)} questions")
         for i, value in zip(chunk, computed, strict=True):
             partial = folder / f"{keys[i]}.{os.getpid()}"
-            partial.write_text(json.dumps(value))
+            partial.write_text(json.dumps(value, default=_number))
             partial.rename(folder / f"{keys[i]}.json")  # a killed run leaves no half entry
             values[i] = json.loads((folder / f"{keys[i]}.json").read_text())
     return [values[i] for i in range(len(keys))]

@@ -50,7 +50,7 @@ def transcribe(
     """`whisper.transcribe`; and what it asked of `decode`, window by window, and got."""
 
     def ask() -> Options:
-        with _noted(oracle) as calls:
+        with _noted() as calls:
             result = whisper.transcribe(oracle.torch, audio, fp16=False, verbose=None, **options)
         return {"result": result, "calls": calls}
 
@@ -75,30 +75,22 @@ def _kept(
 
     def compute(_: list[int]) -> list[Any]:
         with exact_oracle(), draws.replaying():
-            return [_plain(ask())]
+            return [ask()]
 
     return baselines.cached([key], compute)[0]
 
 
 @contextmanager
-def _noted(oracle: OpenAI) -> Iterator[Calls]:
+def _noted() -> Iterator[Calls]:
     calls: Calls = []
     decode = whisper.Whisper.decode
 
     def note(model: Any, mel: Any, options: Any) -> Any:
         result = decode(model, mel, options)
         asked = {name: value for name, value in asdict(options).items() if name not in SEARCH}
-        calls.append(({**asked, "temperature": 0.0}, [int(t) for t in result.tokens]))
+        calls.append(({**asked, "temperature": 0.0}, result.tokens))
         return result
 
     with mock.patch.object(whisper.Whisper, "decode", note):
         yield calls
 
-
-def _plain(value: Any) -> Any:
-    """JSON's types, with every float as it is."""
-    if isinstance(value, dict):
-        return {name: _plain(v) for name, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.item() if isinstance(value, np.generic | torch.Tensor) else value

@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.weights import Checkpoint
-from tests import baselines
+from tests import baselines, oracle_answers
 from tests.implementations import IMPLEMENTATIONS
+from tests.oracle_runtime import Draws
 from tests.transcripts import Transcripts
 
 
@@ -37,6 +41,33 @@ def test_only_what_is_missing_is_computed(folder: Path) -> None:
     assert asked[2:] == [[0]]
     assert json.loads((folder / "a.json").read_text()) == {"index": 0}
     assert sorted(p.name for p in folder.iterdir()) == ["a.json", "b.json", "c.json"]
+
+
+def test_every_bit_of_a_number_is_kept() -> None:
+    third = np.float32(1) / np.float32(3)
+    kept = baselines.cached(["a"], lambda _: [{"x": third, "y": np.float64(0.1), "n": (np.int64(3), torch.tensor(4))}])
+    assert kept == [{"x": float(third), "y": 0.1, "n": [3, 4]}]
+    with pytest.raises(TypeError, match="set, which JSON cannot keep"):
+        baselines.cached(["b"], lambda _: [{1}])
+
+
+def test_the_oracle_is_asked_again_where_anything_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers to options: weights, audio, options, draws, what is asked for, and the sources."""
+
+    def answer(kind: str = "decode", weight: int = 0, sample: int = 0, draws: Any = None, **options: Any) -> int:
+        tensors = {"w": np.full(3, weight, np.float16)}
+        oracle: Any = SimpleNamespace(checkpoint=Checkpoint(SIZES["base"], tensors, None, tmp_path))
+        data = np.full(3, sample, np.float32)
+        return oracle_answers._kept(kind, oracle, data, options, draws, lambda: asked.append(1) or len(asked))
+
+    asked, drawn = list[int](), Draws()
+    drawn.samplers.append((0.5, [1, 2]))
+    cases: list[dict[str, Any]] = [{}, {"kind": "transcribe"}, {"weight": 1}, {"sample": 1}, {"beam_size": 2}]
+    assert [answer(**case) for case in cases] == [1, 2, 3, 4, 5] == [answer(**case) for case in cases]
+    monkeypatch.setattr(drawn, "replaying", nullcontext)
+    assert answer(draws=drawn) == 6
+    monkeypatch.setattr(baselines, "source_hash", lambda *paths: "edited")
+    assert answer() == 7
 
 
 def test_answers_and_questions_are_as_many() -> None:

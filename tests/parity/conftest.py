@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +17,6 @@ from tests.implementations import Model
 from tests.measure_tolerances import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from maxwhisper_impl.weights import Checkpoint
     from tests.adapters.openai import OpenAI
 
@@ -80,6 +80,23 @@ def speech(clips: list[Clip]) -> list[np.ndarray]:
 def window_probe(checkpoint: Checkpoint, oracle: Model, speech: list[np.ndarray]) -> Probe:
     mel = np.stack([oracle.mel(audio) for audio in speech])
     return Probe(mel, probe(oracle, mel))
+
+
+Features = Callable[[Model, Path], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def features_of() -> Features:
+    """The features [1, n_audio_ctx, n_audio_state] of an audio file, encoded once by each system."""
+    kept: dict[tuple[int, Path], np.ndarray] = {}
+
+    def get(model: Model, audio: Path) -> np.ndarray:
+        key = (id(model), audio)
+        if key not in kept:
+            kept[key] = model.encode(model.mel(load_audio(audio))[None])
+        return kept[key]
+
+    return get
 
 
 Taps = dict[str, np.ndarray]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,12 @@ from maxwhisper_impl.audio import load_audio
 from tests import compare, record
 from tests.baselines import weights_hash
 from tests.implementations import Decoded, Model
-from tests.parity.conftest import needs
+from tests.parity.conftest import Features, needs
 
 if TYPE_CHECKING:
     from maxwhisper_impl.corpus import Clip
     from maxwhisper_impl.weights import Checkpoint
 
-Encode = Callable[[Model, str], np.ndarray]
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 GOLDEN = json.loads((FIXTURES / "golden.json").read_text())
 
@@ -53,27 +51,13 @@ def golden(checkpoint: Checkpoint, golden_clip: str) -> dict[str, Any]:
     return made["clips"][golden_clip]
 
 
-@pytest.fixture(scope="module")
-def encoded() -> Encode:
-    """A clip's features, once for each system."""
-    kept: dict[tuple[int, str], np.ndarray] = {}
-
-    def encode(system: Model, clip: str) -> np.ndarray:
-        key = (id(system), clip)
-        if key not in kept:
-            kept[key] = system.encode(system.mel(load_audio(FIXTURES / clip))[None])
-        return kept[key]
-
-    return encode
-
-
 @pytest.mark.first_checkpoint
 @pytest.mark.parametrize("golden_clip", GOLDEN["audio"])
 def test_first_logits(
-    system: Model, golden: dict[str, Any], golden_clip: str, encoded: Encode, device: str, dtype: str
+    system: Model, golden: dict[str, Any], golden_clip: str, features_of: Features, device: str, dtype: str
 ) -> None:
     needs(system, "logits")
-    features = encoded(system, golden_clip)
+    features = features_of(system, FIXTURES / golden_clip)
     logits = system.logits(np.array([golden["initial_tokens"]]), features)[0, -1]
     want = np.array(golden["first_logits"])
     compare.assert_tensor(
@@ -88,13 +72,13 @@ def test_greedy_answer(
     checkpoint: Checkpoint,
     golden: dict[str, Any],
     golden_clip: str,
-    encoded: Encode,
+    features_of: Features,
     device: str,
     dtype: str,
 ) -> None:
     needs(system, "decode")
     language = golden_clip.split("/")[0] if checkpoint.dims.is_multilingual else "en"
-    features = encoded(system, golden_clip)
+    features = features_of(system, FIXTURES / golden_clip)
     got = system.decode(features, language="en" if language == "nothing" else language)[0]
     compare.assert_tokens(golden_clip, got.tokens, golden["tokens"], device=device, dtype=dtype)
     compare.assert_text(golden_clip, got.text, golden["text"])

@@ -207,6 +207,6 @@ def peak_of_log_mel(seconds: int) -> int:
 
 def test_an_hour_needs_no_more_memory_than_a_quarter():
     quarter, hour = peak_of_log_mel(900), peak_of_log_mel(3600)
-    few_blocks = 16 * 400 * 128 * 4  # how many are in flight at the peak is chance
-    assert hour < quarter + few_blocks, f"{hour / 1e6:.1f} MB beyond an hour, {quarter / 1e6:.1f} beyond a quarter"
+    in_flight = audio._AT_ONCE * audio._BLOCK * 128 * 4  # how many blocks are at the peak is chance
+    assert hour < quarter + in_flight, f"{hour / 1e6:.1f} MB beyond an hour, {quarter / 1e6:.1f} beyond a quarter"
     assert hour < 50e6, f"{hour / 1e6:.1f} MB beyond the audio"

@@ -17,7 +17,7 @@ from maxwhisper_impl.corpus import Clip
 from tests import compare, oracle_answers, record
 from tests.implementations import Model
 from tests.oracle_runtime import Draws
-from tests.parity.conftest import needs
+from tests.parity.conftest import Features, needs
 from tests.parity.recordings import joined
 from tests.parity.test_greedy import assert_numbers, assert_segments, step_logits
 
@@ -88,29 +88,12 @@ def spoken(clips: list[Clip], language: str) -> list[Clip]:
     return [found[i] for i in np.linspace(0, len(found) - 1, 2 + MORE_WINDOWS).round().astype(int)] if found else []
 
 
-Encoded = Callable[[Model, Clip], np.ndarray]
-
-
-@pytest.fixture(scope="module")
-def encoded() -> Encoded:
-    """A clip's features [1, n_audio_ctx, n_audio_state], encoded once by each system."""
-    kept: dict[tuple[int, str], np.ndarray] = {}
-
-    def get(model: Model, clip: Clip) -> np.ndarray:
-        key = (id(model), clip.id)
-        if key not in kept:
-            kept[key] = model.encode(model.mel(load_audio(clip.audio))[None])
-        return kept[key]
-
-    return get
-
-
-def assert_window(name: str, model: Model, oracle: Model, encoded: Encoded, clip: Clip, options: Options) -> None:
+def assert_window(name: str, model: Model, oracle: Model, features_of: Features, clip: Clip, options: Options) -> None:
     """One window; behind a mismatch stand both systems' best tokens at the first step that differs."""
     draws = Draws()
     with draws.recording():
-        (ours,) = model.decode(encoded(model, clip), **options)
-    theirs = oracle_answers.decode(oracle, torch.from_numpy(encoded(oracle, clip)[0]), options, draws)
+        (ours,) = model.decode(features_of(model, clip.audio), **options)
+    theirs = oracle_answers.decode(oracle, torch.from_numpy(features_of(oracle, clip.audio)[0]), options, draws)
     name = f"{name}, {clip.id}"
     asked = {k: v for k, v in options.items() if k not in ("beam_size", "best_of", "patience", "temperature")}
     asked["language"] = ours.language
@@ -166,13 +149,13 @@ def able(model: Model, options: Options) -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), cases(WINDOWS, 2 + MORE_WINDOWS, lambda _, number: number < 1))
-def test_window(model: Model, oracle: Model, encoded: Encoded, clips: list[Clip], name: str, number: int) -> None:
+def test_window(model: Model, oracle: Model, features_of: Features, clips: list[Clip], name: str, number: int) -> None:
     options = {"language": "en", **WINDOWS[name]}
     able(model, options)
     found = spoken(clips, "en")
     if number >= len(found):
         pytest.skip("the corpora have no English clip for it")
-    assert_window(name, model, oracle, encoded, found[number], options)
+    assert_window(name, model, oracle, features_of, found[number], options)
 
 
 @pytest.mark.parametrize(("name", "number"), cases(FILES, 2, lambda name, number: number == 0 and name in QUICK_FILES))
@@ -187,9 +170,11 @@ def test_file(model: Model, oracle: Model, clips: list[Clip], name: str, number:
 
 @pytest.mark.multilingual
 @pytest.mark.parametrize(("name", "number"), cases(LANGUAGES, 2, lambda _, number: number == 0))
-def test_language(model: Model, oracle: Model, encoded: Encoded, clips: list[Clip], name: str, number: int) -> None:
+def test_language(
+    model: Model, oracle: Model, features_of: Features, clips: list[Clip], name: str, number: int
+) -> None:
     able(model, LANGUAGES[name])
     found = spoken(clips, ("de", "es")[number])
     if not found:
         pytest.skip("the corpora have no such clip")
-    assert_window(name, model, oracle, encoded, found[0], LANGUAGES[name])
+    assert_window(name, model, oracle, features_of, found[0], LANGUAGES[name])

@@ -164,7 +164,7 @@ def utterance(clips: list[Clip]) -> Spoken:
 
 @pytest.fixture(scope="session")
 def sentence(clips: list[Clip]) -> Spoken:
-    """A short one."""
+    """The longest English utterance of 10 s."""
     return longest(clips, 10)
 
 
