@@ -16,7 +16,7 @@ import numpy as np
 
 from .audio import HOP_LENGTH, N_SAMPLES, SAMPLE_RATE, LogMel, load_audio
 from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
-from .decoding.filters import Filter, Plan
+from .decoding.filters import Behind, Filter
 from .decoding.task import encode_text
 from .errors import AudioError, OptionError
 from .fallback import is_silence, needs_fallback
@@ -155,13 +155,13 @@ class LiveTranscription:
     def _pass(self, last: bool = False) -> LiveText:
         """Decode what is not settled; what is final from now on."""
         crowded = N_SAMPLES - len(self._audio) < self._step
-        count = len(self._final)
+        count, before = len(self._final), self._result
         if self._end > self._passed or self._unclear:
             self._passed, heard = self._end, self._listen(at_any_rate=last or crowded)
             self._unclear = heard is None
             if heard is None:
-                return LiveText(self.seconds, "", self._decode(self._result.tokens[count:]))
-            before, self._result = self._result, heard
+                return LiveText(self.seconds, "", self._decode(before.tokens[count:]))
+            self._result = heard
             count = self._agreed(before.tokens)
         tokens = self._result.tokens
         full = crowded or len(tokens) > self.runtime.dims.n_text_ctx // 2 - _MARGIN
@@ -172,7 +172,9 @@ class LiveTranscription:
         self._final = tokens[:count]
         self.text += final
         text = LiveText(self.seconds, final, self._decode(tokens[count:]))
-        if not last:
+        if not self._decode([*before.tokens, *tokens]):
+            self._forget()
+        elif not last:
             self._let_go(full)
         return text
 
@@ -211,7 +213,7 @@ class LiveTranscription:
             options, language=self.language, prompt=prompt, prefix=final, sample_len=max(room - len(final), 1)
         )
         task = DecodingTask(self.runtime, options)
-        behind: list[Filter] = [_Behind(final, narrow) for narrow in task.filters]
+        behind: list[Filter] = [Behind(final, narrow) for narrow in task.filters]
         task.filters = behind
         return task
 
@@ -248,15 +250,17 @@ class LiveTranscription:
         return next(ends, -1) + 1
 
     def _let_go(self, full: bool) -> None:
-        """Audio that is settled leaves: final segments, or what nothing is said in."""
+        """The audio of final segments leaves."""
         ended = self._ended(self._final)
         if full:
             self._close(ended or len(self._final))
         elif len(self._audio) >= SETTLED_SECONDS * SAMPLE_RATE and ended:
             self._close(ended)
-        if not self._decode(self._result.tokens):
-            self._final, self._result = [], replace(self._result, tokens=[])
-            self._drop(len(self._audio) - max(self._step, SAMPLE_RATE))
+
+    def _forget(self) -> None:
+        """Audio leaves that two passes in a row have heard nothing in."""
+        self._final, self._result = [], replace(self._result, tokens=[])
+        self._drop(len(self._audio) - max(self._step, SAMPLE_RATE))
 
     def _close(self, count: int) -> None:
         """The first tokens, all of them final, become segments; their audio leaves."""
@@ -289,16 +293,6 @@ class LiveTranscription:
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode([token for token in tokens if token < self._tokenizer.eot])
-
-
-class _Behind:
-    """A filter that takes the final tokens for sampled ones."""
-
-    def __init__(self, final: Sequence[int], inner: Filter):
-        self.final, self.inner = list(final), inner
-
-    def narrow(self, plan: Plan, sampled: np.ndarray) -> None:
-        self.inner.narrow(plan, np.hstack([np.tile(self.final, (len(sampled), 1)).astype(int), sampled]))
 
 
 def verify_live(options: TranscribeOptions, step: Any, max_delay: Any) -> None:

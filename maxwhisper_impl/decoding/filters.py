@@ -46,6 +46,16 @@ class Filter(Protocol):
         """Forbid in `plan` what may not follow `sampled`, int [rows, tokens so far], without prompt and prefix."""
 
 
+class Behind:
+    """A filter that takes the tokens of `final` for sampled ones."""
+
+    def __init__(self, final: Sequence[int], inner: Filter):
+        self.final, self.inner = list(final), inner
+
+    def narrow(self, plan: Plan, sampled: np.ndarray) -> None:
+        self.inner.narrow(plan, np.hstack([np.tile(self.final, (len(sampled), 1)).astype(int), sampled]))
+
+
 class SuppressTokens:
     """These ids never."""
 

@@ -52,15 +52,16 @@ class Hearing:
     """A runtime that hears word i from `every * i` on, `every` seconds long, and ends a segment every `sentence` words.
 
     A word that ended less than `unsure` seconds before the end of the audio is heard as another one at every pass,
-    but for those at the end of all, at `whole` seconds. At the passes in `loops` it hears one word over and over.
+    but for those at the end of all, at `whole` seconds. At the passes in `loops` it hears one word over and over, at
+    those in `stops` nothing behind the last sentence that has ended.
     """
 
     dims = SIZES["tiny.en"]
 
     def __init__(self, every: float = 0.5, sentence: int = 6, unsure: float = 0.0, whole: float = 1e9,
-                 silent_from: float = 1e9, loops: Container[int] = ()):
+                 silent_from: float = 1e9, loops: Container[int] = (), stops: Container[int] = ()):
         self.every, self.sentence, self.unsure, self.whole = every, sentence, unsure, whole
-        self.silent_from, self.loops = silent_from, loops
+        self.silent_from, self.loops, self.stops = silent_from, loops, stops
         self.passes: list[tuple[float, float]] = []
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
@@ -74,6 +75,8 @@ class Hearing:
     def heard(self, start: float, end: float) -> list[int]:
         """The tokens of the audio from `start` to `end`; `Hearing.said` is what they should be."""
         first, last = round(start / self.every + 0.3), self.count(end)
+        if len(self.passes) in self.stops:
+            last -= last % self.sentence
         tokens: list[int] = []
         for i in range(first, last):
             begin, stop = (TOKENIZER.timestamp_begin + round((at * self.every - start) / 0.02) for at in (i, i + 1))

@@ -187,6 +187,16 @@ def test_silence_after_speech_leaves() -> None:
     assert max(end - start for start, end in hearing.passes[25:]) <= 2.1
 
 
+@pytest.mark.parametrize("stops", [(2,), (14, 15)], ids=["all of it", "behind a segment"])
+def test_what_one_pass_does_not_hear_is_heard_by_the_next(stops: tuple[int, ...]) -> None:
+    """Models end early at times: that nothing is said needs two passes as well, over the same audio."""
+    hearing = Hearing(sentence=9, stops=stops)
+    done = live(hearing)
+    texts = list(done.run(chunks(audio(30.0), [SECOND])))
+    check(hearing, texts, done)
+    assert not texts[stops[-1] - 1].provisional
+
+
 @pytest.mark.parametrize("fails", ["", "the line is dead", "an array or bytes of s16le, not str"])
 def test_a_source_that_stops_midway_loses_nothing(fails: str) -> None:
     """It ends, raises, or gives what is no audio."""
