@@ -105,15 +105,26 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if (family := family_of(item.path)) in FAMILIES:
         item.add_marker(family)
-    if _is_foreign(item):
+    if _is_foreign(item) or _is_dear(item):
         item.add_marker("slow")
+
+
+def _is_dear(item: pytest.Item) -> bool:
+    """Rules that do not depend on the weights, and what takes long, beyond the first checkpoint."""
+    marked, name, names = item.get_closest_marker, _parameters(item).get("checkpoint"), checkpoint_names(item.config)
+    if not isinstance(name, str):  # a test of multilingual checkpoints, and none was given
+        return False
+    first = next(n for n in [*names, name] if not marked("multilingual") or checkpoint_dims(n).is_multilingual)
+    return bool(marked("rules") and name != first or marked("first_checkpoint") and name in names[1:])
 
 
 def _is_foreign(item: pytest.Item) -> bool:
     """Speech that an English-only model knows nothing of, and babbles on to the last token about."""
     parameters = _parameters(item)
     clip, name = parameters.get("window_clip"), parameters.get("checkpoint")
-    return clip is not None and clip.language not in (None, "en") and not checkpoint_dims(name).is_multilingual
+    if clip is None or not isinstance(name, str):
+        return False
+    return clip.language not in (None, "en") and not checkpoint_dims(name).is_multilingual
 
 
 @pytest.hookimpl(trylast=True)  # pytest's own order alternates between checkpoints, and loads one anew each time
@@ -146,14 +157,6 @@ def _flow(item: pytest.Item) -> tuple[str, str]:
     return order, str(item.path).replace("test_decoder_layers", "test_encoder_layers~decoder")
 
 
-def _case(metafunc: pytest.Metafunc, name: str, first: bool) -> object:
-    """Rules that do not depend on the weights, and what takes long, are slow beyond the first checkpoint."""
-    marked = metafunc.definition.get_closest_marker
-    other = name in checkpoint_names(metafunc.config)[1:]
-    slow = (marked("rules") and not first) or (marked("first_checkpoint") and other)
-    return pytest.param(name, marks=pytest.mark.slow) if slow else name
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per checkpoint; of layers one per checkpoint and tap, of speech one per checkpoint and clip or group."""
     names = checkpoint_names(metafunc.config)
@@ -168,8 +171,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(("checkpoint", fixture), rows, indirect=["checkpoint"], scope="session")
             return
     if "checkpoint" in metafunc.fixturenames:
-        cases = [_case(metafunc, name, first=name == names[0]) for name in names]
-        metafunc.parametrize("checkpoint", cases, indirect=True, scope="session")
+        metafunc.parametrize("checkpoint", names, indirect=True, scope="session")
     for fixture, wanted in (("window_clip", is_window), ("long_clip", lambda clip: not is_window(clip))):
         if fixture in metafunc.fixturenames:
             clips = [clip for clip in all_clips(metafunc.config) if wanted(clip)]

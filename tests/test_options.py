@@ -57,6 +57,14 @@ def test_header_and_markers() -> None:
     assert "test_wer.py" not in done.stdout.split("collected")[1]
 
 
+def test_an_english_model_alone() -> None:
+    """What needs a multilingual one has no checkpoint then, and is skipped."""
+    done = run("--co", "-q", "-m", "not slow", "--checkpoint", "tiny.en", "tests/parity/test_greedy.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_window[tiny.en-en/01-slt.flac]" in done.stdout
+    assert "test_window[tiny.en-de/01.flac]" not in done.stdout
+
+
 def test_the_header_needs_neither_torch_nor_max() -> None:
     code = "import sys, conftest; print([m for m in ('torch', 'max', 'whisper', 'ctranslate2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

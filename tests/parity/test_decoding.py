@@ -151,7 +151,9 @@ def test_option(rules: Whisper, oracle: Model, features: Any, name: str) -> None
 
 
 @pytest.mark.multilingual
-@pytest.mark.parametrize("name", MULTILINGUAL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("by name", "as French") else ()) for n in MULTILINGUAL]
+)
 def test_language(rules: Whisper, oracle: Model, features: Any, name: str) -> None:
     compare(name, rules, oracle, features("de"), MULTILINGUAL[name])
 

@@ -64,7 +64,7 @@ def test_a_batch_is_its_windows(model: Model, features: np.ndarray, window_probe
 
 
 @pytest.mark.first_checkpoint
-@pytest.mark.parametrize("length", [1, 2, 227, 447, 448])
+@pytest.mark.parametrize("length", [1, 227, 448, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 447))])
 def test_prompts_up_to_the_context(
     model: Model,
     features: np.ndarray,

@@ -28,17 +28,19 @@ pytestmark = pytest.mark.rules
 Options = dict[str, Any]
 NEVER: Options = {"compression_ratio_threshold": None, "logprob_threshold": None, "no_speech_threshold": None}
 NO_SILENCE: Options = {"no_speech_threshold": None}
-SHORT: Options = {"without_timestamps": True, "sample_len": 24}
+SHORT: Options = {"without_timestamps": True, "sample_len": 12}
 """few steps a window, and no seek back"""
+WHOLE: Options = {"without_timestamps": False, "sample_len": None}
 
 CASES: dict[str, Options] = {
     "defaults": {},
-    "windows by themselves": {"condition_on_previous_text": False, "temperature": 0.0},
+    "windows by themselves": {"condition_on_previous_text": False, "temperature": 0.0, **SHORT},
     "initial prompt": {"initial_prompt": "A list of ports and tides.", "temperature": 0.0},
     "carried initial prompt": {
         "initial_prompt": " a list of ports, winds, tides and names" * 8,
         "carry_initial_prompt": True,
         "temperature": 0.0,
+        **SHORT,
     },
     "no timestamps": {"without_timestamps": True, "temperature": 0.0},
     "clips": {"clip_timestamps": "3,6.5,20,24.004,11,14", "temperature": 0.0},
@@ -48,7 +50,7 @@ CASES: dict[str, Options] = {
     "falls back on repetition": {"compression_ratio_threshold": 0.5, "temperature": (0.0, 0.4, 0.8), "sample_len": 40},
     "hot results are no context": {"logprob_threshold": 0.0, "temperature": (0.0, 0.6), **NO_SILENCE, **SHORT},
     "silence is not decoded again": {"logprob_threshold": 0.0, "no_speech_threshold": 0.0, "temperature": (0.0, 0.6)},
-    "no speech": {"no_speech_threshold": 0.0, "logprob_threshold": None, "temperature": 0.0},
+    "no speech": {"no_speech_threshold": 0.0, "logprob_threshold": None, "temperature": 0.0, **SHORT},
     "no speech, but likely text": {"no_speech_threshold": 0.0, "logprob_threshold": -5.0, "temperature": 0.0},
     "beams, then samples": {
         "beam_size": 2,
@@ -122,7 +124,7 @@ def test_option(rules: Whisper, oracle: Model, recording: np.ndarray, name: str)
 
 
 @pytest.mark.multilingual
-@pytest.mark.parametrize("name", MULTILINGUAL)
+@pytest.mark.parametrize("name", ["detected", "translated", pytest.param("by name", marks=pytest.mark.slow)])
 def test_language(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> None:
     result = compare(name, rules, oracle, joined(clips, "de", 9.0), MULTILINGUAL[name])
     assert result["language"] == MULTILINGUAL[name].get("language", "de")
@@ -133,7 +135,7 @@ def test_language(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -
 def test_long_files(rules: Whisper, oracle: Model, clips: list[Clip], name: str) -> None:
     for clip in clips:
         if clip.seconds > 100:
-            options = {"language": clip.language or "en", **CASES[name]}
+            options = {"language": clip.language or "en", **CASES[name], **WHOLE}
             compare(clip.id, rules, oracle, load_audio(clip.audio), options)
 
 
