@@ -115,7 +115,7 @@ def _is_dear(item: pytest.Item) -> bool:
     if not isinstance(name, str):  # a test of multilingual checkpoints, and none was given
         return False
     first = next(n for n in [*names, name] if not marked("multilingual") or checkpoint_dims(n).is_multilingual)
-    return bool(marked("rules") and name != first or marked("first_checkpoint") and name in names[1:])
+    return bool((marked("rules") and name != first) or (marked("first_checkpoint") and name in names[1:]))
 
 
 def _is_foreign(item: pytest.Item) -> bool:
