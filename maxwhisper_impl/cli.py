@@ -129,7 +129,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
     add("--model", default="turbo", help="name of a Whisper model, or path of a checkpoint")
     add("--model_dir", metavar="DIR", help="look for the model of that name in this folder only")
     add("--device", default="cpu", help="cpu or cuda")
-    add("--dtype", default="float32", help="what the model computes in: float32, bfloat16, …")
+    add("--dtype", default="float32", help="what the model computes in: float32, bfloat16 or int8")
     add("--output_dir", "-o", default=".", metavar="DIR", help="where the transcripts are written")
     add("--output_format", "-f", default="all", choices=OUTPUT_FORMATS, help="format of the transcript")
     add("--verbose", type=_bool, default=True, metavar="BOOL", help="print segments as they come, or a progress bar")

@@ -70,7 +70,7 @@ class Graphs:
         dims, taps = self.dims, Taps()
         n = dims.n_text_layer
         inputs: list[Any] = [self._ids(*shape) for shape in (["rows", "n"], ["rows", "length"], ["rows"], ["picked"])]
-        inputs += [self._tensor("batch", *self.ops.cross_shape(dims)) for _ in range(n)]
+        inputs += [self._tensor("batch", *self.ops.cross_shape(dims), dtype=self.ops.cross_dtype) for _ in range(n)]
         cache = BufferType(DType.float32, self.ops.cache_shape(dims, "slots"), self.device)
         inputs += [cache] * n
         with self._graph("decoder", inputs) as graph:
@@ -116,7 +116,7 @@ def fingerprint(dims: ModelDimensions, ops: Ops, device: DeviceRef, taps: bool) 
                *sorted((here / "kernels").rglob("*.mojo"))]
     machine = [device, platform.machine(), _processor(), importlib.metadata.version("max")]
     stored = sorted((name, str(weight.dtype)) for name, weight in ops.weights.items())
-    parts = [astuple(dims), type(ops).__name__, stored, taps, *machine]
+    parts = [astuple(dims), type(ops).__name__, stored, str(ops.cross_dtype), taps, *machine]
     digest = hashlib.sha256(repr(parts).encode())
     for source in sources:
         digest.update(source.read_bytes())

@@ -6,6 +6,7 @@ Layers carry openai-whisper's names. `taps`, where given, collects what each lay
 from pathlib import Path
 from typing import Any, Protocol
 
+from max.dtype import DType
 from max.graph import BufferValue, TensorValue, Weight
 
 from .dims import ModelDimensions
@@ -16,6 +17,7 @@ class Ops(Protocol):
 
     extensions: tuple[Path, ...]
     weights: dict[str, Weight]
+    cross_dtype: DType
 
     def cross_shape(self, dims: ModelDimensions) -> list[int]: ...
     def cache_shape(self, dims: ModelDimensions, slots: Any) -> list[Any]: ...

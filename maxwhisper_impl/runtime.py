@@ -21,8 +21,8 @@ from .weights import Checkpoint
 Progress = Callable[[str], object]
 HEAD = 64
 """The width of an attention head in every Whisper."""
-DTYPES = ("float32",)
 KERNELS = {"fused": fused.FusedOps, "stock": stock.StockOps}
+DTYPES = fused.FusedOps.dtypes
 
 
 def _silent(message: str) -> None:
@@ -49,21 +49,24 @@ class MaxRuntime:
                  num_threads: int | None = None, kernels: str | None = None, progress: Progress | None = None):
         """`kernels`: "fused" (ours, the default on the CPU) or "stock" (MAX's own, the default on a GPU)."""
         if dtype not in DTYPES:
-            raise DeviceError(f"dtype {dtype!r} is not supported: choose {' or '.join(DTYPES)}")
+            raise DeviceError(f"dtype {dtype!r} is not supported: choose {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
         start_engine(num_threads)
         self.device = open_device(device)
         kernels = kernels or ("fused" if self.device.is_host else "stock")
         if kernels not in KERNELS or (kernels == "fused" and not self.device.is_host):
             raise OptionError(f"kernels {kernels!r} are not for {device}: choose {' or '.join(KERNELS)}")
+        if dtype not in KERNELS[kernels].dtypes:
+            raise DeviceError(f"dtype {dtype!r} is not for the {kernels} kernels on {device}: "
+                              f"choose dtype {' or '.join(KERNELS[kernels].dtypes)}, or the fused kernels on the CPU")
         self.dims = dims = checkpoint.dims
         upper = range(dims.n_text_layer // 2, dims.n_text_layer)
         every = tuple((layer, head) for layer in upper for head in range(dims.n_text_head))
         self.alignment_heads = checkpoint.alignment_heads or every
         self.progress = progress or _silent
-        self.weights = KERNELS[kernels].prepare(checkpoint.tensors)
+        self.weights = KERNELS[kernels].prepare(checkpoint.tensors, dtype)
         self.session = InferenceSession(devices=[self.device])
         self.ref = DeviceRef.from_device(self.device)
-        self.ops = KERNELS[kernels](self.weights, self.ref)
+        self.ops = KERNELS[kernels](self.weights, self.ref, dtype)
         models, _ = self._load(taps=False)
         self._encoder, self._cross, self._decoder = models["encoder"], models["cross"], models["decoder"]
 

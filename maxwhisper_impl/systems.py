@@ -86,7 +86,7 @@ class MaxWhisper:
     """This package."""
 
     packages: ClassVar[tuple[str, ...]] = ("maxwhisper", "max")
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "float16", "int8")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16", "int8")
 
     def __init__(self, spec: SystemSpec) -> None:
         self.spec = spec

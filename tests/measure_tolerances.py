@@ -1,8 +1,9 @@
-"""Measures what the ledger's float64 rows stand on: the oracle's own float32 error, on real weights and speech.
+"""Measures what the ledger's float64 rows stand on: the oracle's own error, on real weights and speech.
 
-    python -m tests.measure_tolerances [--checkpoint NAME|random …] [--clips N]
+    python -m tests.measure_tolerances [--dtype bfloat16|int8] [--checkpoint NAME|random …] [--clips N]
 
-prints the rows of `tests/tolerances.py`: the largest error over the checkpoints, clips and layers of each family.
+prints the rows of `tests/tolerances.py`, or of `tests/rounded_errors.py` for a smaller dtype: the largest error over
+the checkpoints, clips and layers of each family.
 """
 
 from __future__ import annotations
@@ -99,12 +100,24 @@ def score_errors(single: OpenAI, double: OpenAI, features: list[np.ndarray], tok
     }
 
 
-def measure(checkpoint: Checkpoint, mels: np.ndarray) -> Iterator[Errors]:
+def in_dtype(checkpoint: Checkpoint, dtype: str) -> OpenAI:
+    """The oracle in float32, or with the numbers of a smaller dtype."""
     from tests.adapters.openai import OpenAI
 
-    single, double = OpenAI(checkpoint, dtype="float32"), OpenAI(checkpoint, dtype="float64")
+    oracle = OpenAI(checkpoint)
+    if dtype != "float32":
+        from tests.rounded import round_model
+
+        round_model(oracle.torch, dtype)
+    return oracle
+
+
+def measure(checkpoint: Checkpoint, mels: np.ndarray, dtype: str) -> Iterator[Errors]:
+    from tests.adapters.openai import OpenAI
+
+    oracle, single, double = OpenAI(checkpoint), in_dtype(checkpoint, dtype), OpenAI(checkpoint, dtype="float64")
     for mel in mels:
-        tokens = probe(single, mel[None])
+        tokens = probe(oracle, mel[None])
         got, want = single.taps(mel[None], tokens), double.taps(mel[None], tokens)
         yield tap_errors(got, want)
         yield score_errors(single, double, [taps["encoder.ln_post"] for taps in (got, want)], tokens)
@@ -127,25 +140,28 @@ def measuring_clips(count: int) -> list[np.ndarray]:
 def main() -> None:
     from maxwhisper_impl.audio import log_mel_spectrogram, pad_or_trim
     from maxwhisper_impl.weights import load_checkpoint
-    from tests.parity.test_kernels import float32_errors
+    from tests.parity.kernel_bench import Reference
     from tests.random_weights import RANDOM_DIMS, random_weights
 
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "int8"))
     parser.add_argument("--checkpoint", action="append")
     parser.add_argument("--clips", type=int, default=6)
     arguments = parser.parse_args()
     baselines.use_cache_folder(Path(tempfile.mkdtemp(prefix="ledger-")))
     audio = measuring_clips(arguments.clips)
-    worst: dict[str, tuple[float, str]] = {key: (value, "kernels") for key, value in float32_errors().items()}
+    worst: dict[str, tuple[float, str]] = {
+        key: (value, "kernels") for key, value in Reference(arguments.dtype).errors().items()
+    }
     for name in arguments.checkpoint or ["tiny.en", "base", "random"]:
         prefix = "random." if name == "random" else ""
         checkpoint = load_checkpoint(random_weights(RANDOM_DIMS) if prefix else name, download=False)
         mels = np.stack([log_mel_spectrogram(pad_or_trim(a), checkpoint.dims.n_mels) for a in audio])
-        for errors in measure(checkpoint, mels):
+        for errors in measure(checkpoint, mels, arguments.dtype):
             for key, value in errors.items():
                 worst[prefix + key] = max(worst.get(prefix + key, (0.0, "")), (value, name))
     for key, (value, name) in worst.items():
-        print(f"{key:52} {value:.2e}  {name}")
+        print(f'        {f"{key!r}: {value:.2e},":62} # {name}')
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maxwhisper_impl.dims import SIZES
-from maxwhisper_impl.kernels.fused import stored_as
+from maxwhisper_impl.kernels.fused import packed, stored_as
 from maxwhisper_impl.weights.checkpoint import expected_shapes
 from tests.perf import work
 from tests.perf.ceilings import Ceilings
@@ -55,3 +55,23 @@ def test_the_least_time_is_that_of_the_narrower_ceiling() -> None:
     ceilings = Ceilings(fp32_gflops=100, bf16_gflops=None, int8_gops=None, read_gbs=10)
     assert Work(1e9, 1e3).seconds(ceilings) == (pytest.approx(0.01), "arithmetic")
     assert Work(1e3, 1e9).seconds(ceilings) == (pytest.approx(0.1), "memory")
+
+
+def test_small_numbers_have_a_ceiling_of_their_own() -> None:
+    ceilings = Ceilings(fp32_gflops=100, bf16_gflops=200, int8_gops=400, read_gbs=1000)
+    layers = {dtype: work.encoder_layer(TINY, dtype) for dtype in work.STORED}
+    assert len({layer.flops for layer in layers.values()}) == 1
+    attention = 2 * 2 * 1500 * 1500 * 384
+    products = layers["float32"].flops - attention
+    assert layers["bfloat16"].seconds(ceilings)[0] == pytest.approx((products + attention) / 200e9)
+    assert layers["int8"].seconds(ceilings)[0] == pytest.approx(products / 400e9 + attention / 200e9)
+    assert work.logits(TINY, dtype="int8").read == work.logits(TINY).read / 2
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+def test_reads_what_is_stored(dtype: str) -> None:
+    """Beside what an int8 layer's last two lines say of its columns."""
+    table = np.zeros((640, 384), np.float32)
+    stored = packed("decoder.token_embedding.weight", table, dtype)
+    lines = 2 * 4 * 640 if dtype == "int8" else 0
+    assert stored.nbytes - lines == work.linear(1, 384, 640, dtype).read

@@ -3,12 +3,16 @@
 A row of basis "float64" bounds `error(ours, float64 oracle)`; its `measured` is `error(float32 oracle, float64 oracle)`
 on the real checkpoints and speech, printed by `python -m tests.measure_tolerances`, the larger of one machine with
 AVX-512 and one with AVX2 only, which sums in longer chains; its limit is at most `K` times that (`ALLOWED`).
+Its rows of smaller dtypes stand on an oracle that rounds its numbers in the same places (`rounded.py`): most of that
+error is not noise but the dtype's, so that ours may be twice as large and no more.
 A row of basis "contract" is a figure that the project promised; `measured` is then what we reach.
 `test_compare.py` checks both rules, and `parity/test_ledger.py` measures again.
 """
 
 import math
 from dataclasses import dataclass
+
+from tests.rounded_errors import MEASURED
 
 K = 4.0
 """How many times the oracle's own float32 error an implementation may err: another order of summation, no more."""
@@ -36,8 +40,14 @@ def _float32(metric: str, measured: float, reason: str) -> Tolerance:
     return Tolerance(ALLOWED[metric] * measured, measured, metric, "cpu", "float32", "float64", reason)
 
 
-def _contract(metric: str, limit: float, measured: float, reason: str) -> Tolerance:
-    return Tolerance(limit, measured, metric, "cpu", "float32", "contract", reason)
+def _rounded(key: str, measured: float, dtype: str) -> Tolerance:
+    metric = key.rpartition("/")[2]
+    times = K if key.startswith("kernels") else ROUNDED**2 if metric == "kl" else ROUNDED
+    return Tolerance(times * measured, measured, metric, "cpu", dtype, "float64", _SMALL[dtype])
+
+
+def _contract(metric: str, limit: float, measured: float, reason: str, dtype: str = "float32") -> Tolerance:
+    return Tolerance(limit, measured, metric, "cpu", dtype, "contract", reason)
 
 
 def _layer(family: str, rel_l2: float, max_abs: float, reason: str) -> dict[str, Tolerance]:
@@ -46,6 +56,15 @@ def _layer(family: str, rel_l2: float, max_abs: float, reason: str) -> dict[str,
         f"{family}/max_abs": _float32("max_abs", max_abs, reason),
     }
 
+
+ROUNDED = 2.0
+"""Limit over measured for smaller dtypes: values between two numbers fall to the other one here and there."""
+
+_SMALL = {
+    "bfloat16": "weights and left sides of products have 8 significant bits, sums are float32",
+    "int8": "weights have 255 numbers a column, left sides 256 a row; attention over a window is bfloat16",
+}
+"""The reasons of what `rounded_errors.py` holds."""
 
 _RANDOM = "seeded random weights of 128 mels: no outlier channels, fewer layers"
 
@@ -116,6 +135,10 @@ TOLERANCES: dict[str, Tolerance] = {
     "word_error/seconds": _contract("seconds", 0.005, 0.0, "a median over words, of which a near-tie may move some"),
     "word_probability/absolute": _contract("absolute", 1e-3, 1e-6, "the project's promise"),
     "wer/absolute": _contract("absolute", 0.0, 0.0, "no worse than the oracle: equal text has equal errors"),
+    "wer/absolute@bfloat16": _contract(
+        "absolute", 2.5e-3, 0.0, "the project's promise, against float32", "bfloat16"
+    ),
+    "wer/absolute@int8": _contract("absolute", 2.5e-3, 0.0, "the project's promise, against float32", "int8"),
     "wer_batched/absolute": _contract("absolute", 3e-3, 0.0, "windows side by side, cut elsewhere"),
     "wer_live/absolute": _contract(
         "absolute", 0.03, 0.0, "live text has less context and settles early; so many more errors per word than offline"
@@ -123,6 +146,11 @@ TOLERANCES: dict[str, Tolerance] = {
     "wer_figure/absolute": _contract(
         "absolute", 1e-3, 0.0, "a figure of another machine, where one near-tie may fall otherwise"
     ),
+}
+TOLERANCES |= {
+    f"{key}@{dtype}": _rounded(key, measured, dtype)
+    for dtype, rows in MEASURED.items()
+    for key, measured in rows.items()
 }
 """Row by key: `quantity/metric`, with `@dtype` or `@device` behind it where a row differs from float32 on the CPU."""
 
@@ -139,6 +167,8 @@ PROMISES = {
     "word_error/seconds": 0.005,
     "word_probability/absolute": 1e-3,
     "wer/absolute": 0.0,
+    "wer/absolute@bfloat16": 2.5e-3,
+    "wer/absolute@int8": 2.5e-3,
     "wer_batched/absolute": 3e-3,
     "wer_live/absolute": 0.03,
     "wer_figure/absolute": 1e-3,

@@ -9,21 +9,10 @@ from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, Weight, ops
 
 from ..dims import ModelDimensions
+from ..weights.files import widen_bfloat16
+from .packing import GROUP, PANEL, pack, pack_pairs, pack_quads
 
-PANEL, GROUP = 16, 64
-"""Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
 HEAD = 64
-
-
-def pack(weight: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
-    """A linear layer's `[n, k]` as panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
-    n, k = weight.shape
-    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), dtype)
-    full = n // PANEL
-    packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
-    if n % PANEL:
-        packed[full, :, : n % PANEL] = weight[full * PANEL :].T
-    return packed
 
 
 def stored_as(name: str, weight: np.ndarray) -> Any:
@@ -35,19 +24,34 @@ def stored_as(name: str, weight: np.ndarray) -> Any:
     return np.float16 if read and weight.dtype == np.float16 else np.float32
 
 
+def packed(name: str, weight: np.ndarray, dtype: str) -> np.ndarray:
+    """A layer's weight `[n, k]` as `dtype` has it; of int8, convolutions stay bfloat16, as they take little time."""
+    if dtype == "float32":
+        return pack(weight, stored_as(name, weight))
+    return pack_quads(weight) if dtype == "int8" and ".conv" not in name else pack_pairs(weight)
+
+
 class FusedOps:
-    """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict."""
+    """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
+
+    In bfloat16 and int8, attention over a window is of bfloat16; sums, norms and what goes from op to op are float32.
+    """
 
     extensions = (Path(__file__).parent / "mojo",)
+    dtypes = ("float32", "bfloat16", "int8")
 
-    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef):
+    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef, dtype: str = "float32", *,
+                 portable: bool = False):
+        """`portable`: without the processor's instructions for small numbers, as on one that has none."""
         self.device = device
+        self.cross_dtype = DType.float32 if dtype == "float32" else DType.uint16  # the bits of bfloat16
+        self.portable = portable
         self.weights = {
             name: Weight(name, DType.from_numpy(array.dtype), array.shape, device) for name, array in weights.items()
         }
 
     @staticmethod
-    def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def prepare(tensors: Mapping[str, np.ndarray], dtype: str = "float32") -> dict[str, np.ndarray]:
         """A checkpoint's tensors as these ops read them: panels, with query, key and value side by side."""
         ready: dict[str, np.ndarray] = {}
         for name, tensor in tensors.items():
@@ -55,9 +59,9 @@ class FusedOps:
             if stem.endswith(("attn.key", "attn.value", ".attn.query")):
                 continue  # joined below
             if kind == "weight" and tensor.ndim == 3:  # conv [n, channels, taps]: a frame's channels lie together
-                ready[name] = pack(tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1))
+                ready[name] = packed(name, tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1), dtype)
             elif kind == "weight" and tensor.ndim == 2:
-                ready[name] = pack(tensor, stored_as(name, tensor))
+                ready[name] = packed(name, tensor, dtype)
             else:
                 ready[name] = np.ascontiguousarray(tensor, np.float32)
         for name in tensors:
@@ -66,7 +70,7 @@ class FusedOps:
                 parts = ("key", "value") if attn.endswith(".cross_attn") else ("query", "key", "value")
                 joined = np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
                 stem = f"{attn}.{'+'.join(parts)}"
-                ready[f"{stem}.weight"] = pack(joined, stored_as(stem, joined))
+                ready[f"{stem}.weight"] = packed(f"{stem}.weight", joined, dtype)
                 none = np.zeros(tensors[name].shape[0], np.float32)  # the key projection has no bias
                 biases = [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
                 ready[f"{stem}.bias"] = np.concatenate(biases).astype(np.float32)
@@ -82,8 +86,10 @@ class FusedOps:
     def keys(cross: np.ndarray, count: int) -> np.ndarray:
         """Keys `[batch, heads, count, 64]` out of what `pack_kv` made."""
         batch, heads, _, size = cross.shape
-        panels = cross[:, :, 0].reshape(batch, heads, size // (PANEL * HEAD), HEAD, PANEL)
-        return panels.transpose(0, 1, 2, 4, 3).reshape(batch, heads, -1, HEAD)[:, :, :count]
+        each = 4 // cross.itemsize  # a line holds pairs of bfloat16, or single floats
+        panels = cross[:, :, 0].reshape(batch, heads, size // (PANEL * HEAD), HEAD // each, PANEL, each)
+        keys = panels.transpose(0, 1, 2, 4, 3, 5).reshape(batch, heads, -1, HEAD)[:, :, :count]
+        return widen_bfloat16(keys) if each == 2 else keys
 
     @staticmethod
     def cache_shape(dims: ModelDimensions, slots: Any) -> list[Any]:
@@ -93,9 +99,10 @@ class FusedOps:
     def weight(self, name: str) -> TensorValue:
         return Graph.current.add_weight(self.weights[name])
 
-    def _stage(self, op: str, values: list[Any], shape: list[Any], **parameters: int | bool) -> TensorValue:
+    def _stage(self, op: str, values: list[Any], shape: list[Any], *, dtype: DType = DType.float32,
+               **parameters: int | bool) -> TensorValue:
         stage = ops.inplace_custom if any(isinstance(v, BufferValue) for v in values) else ops.custom
-        out = TensorType(DType.float32, shape, self.device)
+        out = TensorType(dtype, shape, self.device)
         return stage(f"whisper.{op}", self.device, values, [out], parameters)[0].tensor
 
     def frames(self, mel: TensorValue) -> TensorValue:
@@ -110,7 +117,7 @@ class FusedOps:
         frames = (int(x.shape[1]) - 2) // stride + 2 * padded
         added = self.weight(position or "encoder.positional_embedding")  # read only where it is asked for
         return self._stage("conv", [x, weight, bias, added], [x.shape[0], frames, bias.shape[0]],
-                           stride=stride, padded=padded, adds=not padded)
+                           stride=stride, padded=padded, adds=not padded, portable=self.portable)
 
     def layer_norm(self, x: TensorValue, name: str) -> TensorValue:
         return self._stage("layer_norm", [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")], list(x.shape))
@@ -121,16 +128,19 @@ class FusedOps:
         weight, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
         gamma, beta = (self.weight(f"{norm}.weight"), self.weight(f"{norm}.bias")) if norm else (bias, bias)
         return self._stage("linear", [x, weight, bias, gamma, beta, x if residual is None else residual],
-                           [*x.shape[:2], bias.shape[0]], norm=norm is not None, gelu=gelu, adds=residual is not None)
+                           [*x.shape[:2], bias.shape[0]], norm=norm is not None, gelu=gelu, adds=residual is not None,
+                           portable=self.portable)
 
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
         """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, 2, padded n * 64]`."""
         padded = -(-int(x.shape[1]) // GROUP) * GROUP
-        return self._stage("pack_kv", [x], [x.shape[0], state // HEAD, 2, padded * HEAD])
+        shape = [x.shape[0], state // HEAD, 2, padded * HEAD]
+        return self._stage("pack_kv", [x], shape, dtype=self.cross_dtype)
 
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
         """Queries at the start of x's rows `[rows, n, state (…)]` over the `keys` of window `windows[row]`."""
-        return self._stage("attend", [x, kv, windows], [*x.shape[:2], int(kv.shape[1]) * HEAD], keys=keys)
+        shape = [*x.shape[:2], int(kv.shape[1]) * HEAD]
+        return self._stage("attend", [x, kv, windows], shape, keys=keys, portable=self.portable)
 
     def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
         """Causal attention of x `[rows, n, 3 * state]`, after storing its keys and values in the cache."""

@@ -18,13 +18,15 @@ class StockOps:
     """Stages MAX's ops in the current graph; `fused.FusedOps` says what each method does."""
 
     extensions: tuple[Path, ...] = ()
+    dtypes = ("float32",)
+    cross_dtype = DType.float32
 
-    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef):
+    def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef, dtype: str = "float32"):
         self.device = device
         self.weights = {name: Weight(name, DType.float32, array.shape, device) for name, array in weights.items()}
 
     @staticmethod
-    def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def prepare(tensors: Mapping[str, np.ndarray], dtype: str = "float32") -> dict[str, np.ndarray]:
         """A checkpoint's tensors in float32; convolutions `[n, channels, taps]` as products `[n, taps * channels]`."""
         ready = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
         for name, tensor in ready.items():

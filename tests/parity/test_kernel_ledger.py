@@ -1,9 +1,12 @@
 """The ledger's rows of single ops, measured again on this machine."""
 
-from tests.parity.test_kernels import float32_errors
+import pytest
+
+from tests.parity.kernel_bench import Reference
 from tests.parity.test_ledger import wrong_rows
 
 
-def test_kernels_measured_again() -> None:
-    wrong = wrong_rows("", float32_errors())
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_kernels_measured_again(dtype: str) -> None:
+    wrong = wrong_rows("", Reference(dtype).errors(), dtype)
     assert not wrong, "\n".join(wrong)

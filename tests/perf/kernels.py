@@ -1,6 +1,6 @@
 """Times each kernel by itself, at the sizes of an encoder window and of a decoding step.
 
-    python -m tests.perf.kernels [--model tiny.en] [--rounds 15] [--only linear]
+    python -m tests.perf.kernels [--model tiny.en] [--dtype int8] [--portable] [--rounds 15] [--only linear]
 
 prints the best and the median of the rounds, and the rate in GFLOP/s or, of a step, in GB/s of weights read. Rates are
 to be compared with torch's, which are in the last rows.
@@ -24,12 +24,13 @@ from max.graph.graph import KernelLibrary
 
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.kernels.fused import FusedOps
+from tests.perf.work import STORED
 
 KEYS = 1500
 
 
 class Kernels:
-    def __init__(self, state: int, only: str):
+    def __init__(self, state: int, only: str, dtype: str, portable: bool):
         self.rng = np.random.default_rng(0)
         self.only = only
         self.state = state
@@ -38,7 +39,9 @@ class Kernels:
             self.tensors |= {f"{name}.weight": self.floats(n, k) / k**0.5, f"{name}.bias": self.floats(n)}
         self.tensors |= {"norm.weight": self.floats(state), "norm.bias": self.floats(state)}
         self.tensors["decoder.token_embedding.weight"] = self.floats(51864, state)
-        self.ops = FusedOps(FusedOps.prepare(self.tensors), DeviceRef.CPU())
+        self.dtype = dtype
+        self.weights = FusedOps.prepare(self.tensors, dtype)
+        self.ops = FusedOps(self.weights, DeviceRef.CPU(), dtype, portable=portable)
         self.module, self.library = Module(), KernelLibrary()
         self.library.load_paths(self.ops.extensions)
         self.cases: list[tuple[str, list[np.ndarray], float, str]] = []
@@ -58,18 +61,19 @@ class Kernels:
     def add_all(self) -> None:
         state, ops = self.state, self.ops
         heads = state // 64
-        for rows, unit in ((1500, "GF/s"), (1, "GB/s"), (5, "GB/s")):
-            work = 4 * state * state * (2 * rows if rows > 64 else 4)
+        stored = STORED[self.dtype]
+        for rows, unit in ((1500, "GF/s"), (1, "GB/s"), (5, "GB/s"), (8, "GB/s")):
+            work = 4 * state * state * (2 * rows if rows > 64 else stored)
             x, wide = self.floats(1, rows, state), self.floats(1, rows, 4 * state)
             self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), work, unit)
             self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), work, unit)
         for rows in (1, 8):
             self.add(f"logits.{rows}", [self.floats(1, rows, state)],
-                     lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), 51864 * state * 4, "GB/s")
+                     lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), 51864 * state * stored, "GB/s")
         one = np.zeros(1, np.int32)
         qkv = self.floats(1, KEYS, 3 * state)
         self.add("pack_kv", [qkv], lambda x: ops.pack_kv(x, state), qkv.nbytes * 2, "GB/s")
-        packed = self.floats(1, *FusedOps.cross_shape(_dims(state)))
+        packed = np.zeros((1, *FusedOps.cross_shape(_dims(state))), self.ops.cross_dtype.to_numpy())
         self.add("attend.1500", [qkv, packed, one], lambda x, kv, w: ops.attend(x, kv, w, KEYS),
                  4 * KEYS * KEYS * 64 * heads, "GF/s")
         self.add("attend.1", [self.floats(1, 1, state), packed, one], lambda x, kv, w: ops.attend(x, kv, w, KEYS),
@@ -78,7 +82,7 @@ class Kernels:
     def time(self, rounds: int) -> None:
         session = InferenceSession(devices=[CPU()])
         compiled = session.compile(self.module, custom_extensions=self.library.library_paths())
-        models = session.init_all(compiled, weights_registry=FusedOps.prepare(self.tensors))
+        models = session.init_all(compiled, weights_registry=self.weights)
         for name, inputs, work, unit in self.cases:
             buffers = [Buffer.from_numpy(x) for x in inputs]
             show(name, lambda: models[name].execute(*buffers), work, unit, rounds)  # noqa: B023
@@ -102,11 +106,13 @@ def show(name: str, call: Callable[[], object], work: float, unit: str, rounds: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--dtype", default="float32", choices=STORED)
+    parser.add_argument("--portable", action="store_true", help="without instructions for small numbers")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", metavar="PART", help="only kernels whose names have this in them")
     options = parser.parse_args()
     state = SIZES[options.model].n_audio_state
-    kernels = Kernels(state, options.only)
+    kernels = Kernels(state, options.only, options.dtype, options.portable)
     kernels.add_all()
     kernels.time(options.rounds)
     for k, n in ((state, 4 * state), (4 * state, state)):

@@ -1,6 +1,6 @@
 """How near each stage comes to what this machine can do.
 
-    python -m tests.perf.roofline [--model tiny.en] [--threads N] [--json OUT]
+    python -m tests.perf.roofline [--model tiny.en] [--dtype int8] [--threads N] [--json OUT]
 
 measures the machine's ceilings, then each stage's time (the best of its rounds), and prints the least time that the
 ceilings allow over the time taken. A layer's time is that of the whole graph less that of one without layers, divided
@@ -54,12 +54,12 @@ def shallow(dims: ModelDimensions) -> ModelDimensions:
     return replace(dims, n_audio_layer=0, n_text_layer=0)
 
 
-def runtime(dims: ModelDimensions, say: Any) -> MaxRuntime:
+def runtime(dims: ModelDimensions, dtype: str, say: Any) -> MaxRuntime:
     """With random weights: a time does not depend on them."""
     from maxwhisper_impl.runtime import MaxRuntime
     from maxwhisper_impl.weights import random_checkpoint
 
-    return MaxRuntime(random_checkpoint(dims, 1), progress=say)
+    return MaxRuntime(random_checkpoint(dims, 1), dtype=dtype, progress=say)
 
 
 def step_seconds(model: MaxRuntime, features: Features, tokens: int, past: int) -> float:
@@ -77,35 +77,35 @@ def step_seconds(model: MaxRuntime, features: Features, tokens: int, past: int) 
     return best(step)
 
 
-def stages(name: str, dims: ModelDimensions, say: Any) -> Iterator[tuple[str, float, Work]]:
+def stages(name: str, dims: ModelDimensions, dtype: str, say: Any) -> Iterator[tuple[str, float, Work]]:
     """(stage, seconds, work) of one model."""
     audio = np.random.default_rng(0).standard_normal(N_SAMPLES).astype(np.float32) * np.float32(0.1)
     yield "mel", best(lambda: LogMel(audio, dims.n_mels, 0).window(0)), work.mel(dims)
-    deep, flat = (runtime(each, say) for each in (dims, shallow(dims)))
-    say(f"{name}: timing")
+    deep, flat = (runtime(each, dtype, say) for each in (dims, shallow(dims)))
+    say(f"{name} in {dtype}: timing")
     mel = np.zeros((BATCH, dims.n_mels, 2 * dims.n_audio_ctx), np.float32)
     whole, without = (best(lambda: model.encode(mel[:1])) for model in (deep, flat))  # noqa: B023
-    yield "convolutions", without, work.stem(dims)
-    yield "encoder layer", (whole - without) / dims.n_audio_layer, work.encoder_layer(dims)
-    yield "encoder", whole, work.stem(dims) + work.encoder_layer(dims) * dims.n_audio_layer
+    yield "convolutions", without, work.stem(dims, dtype)
+    yield "encoder layer", (whole - without) / dims.n_audio_layer, work.encoder_layer(dims, dtype)
+    yield "encoder", whole, work.stem(dims, dtype) + work.encoder_layer(dims, dtype) * dims.n_audio_layer
     one = deep.encode(mel[:1])
-    yield "cross keys and values", best(lambda: deep._cross.execute(one.buffer)), work.cross(dims)
+    yield "cross keys and values", best(lambda: deep._cross.execute(one.buffer)), work.cross(dims, dtype)
     cases = ("prompt", 1, PROMPT, 0), ("step", 1, 1, PAST), (f"step × {BATCH}", BATCH, 1, PAST)
     for stage, rows, tokens, past in cases:
         features = [model.encode(mel[:rows]) for model in (deep, flat)]
         whole, without = (step_seconds(m, f, tokens, past) for m, f in zip((deep, flat), features, strict=True))
-        layer = work.decoder_layer(dims, tokens, past, rows, windows=rows)
+        layer = work.decoder_layer(dims, tokens, past, rows, windows=rows, dtype=dtype)
         if stage != "prompt":
             yield f"{stage}: layer", (whole - without) / dims.n_text_layer, layer
-            yield f"{stage}: logits", without, work.logits(dims, rows)
-        yield stage, whole, layer * dims.n_text_layer + work.logits(dims, rows)
+            yield f"{stage}: logits", without, work.logits(dims, rows, dtype)
+        yield stage, whole, layer * dims.n_text_layer + work.logits(dims, rows, dtype)
 
 
-def measured(name: str, ceilings: Ceilings, say: Any) -> list[Stage]:
+def measured(name: str, dtype: str, ceilings: Ceilings, say: Any) -> list[Stage]:
     found: list[Stage] = []
-    for stage, seconds, todo in stages(name, SIZES[name], say):
+    for stage, seconds, todo in stages(name, SIZES[name], dtype, say):
         least, bound = todo.seconds(ceilings)
-        found.append(Stage(name, stage, "float32", seconds, todo.flops, todo.read, bound, least / seconds))
+        found.append(Stage(name, stage, dtype, seconds, todo.flops, todo.read, bound, least / seconds))
     return found
 
 
@@ -118,17 +118,20 @@ def show(ceilings: Ceilings, found: list[Stage]) -> None:
     rates += [f"bfloat16 {ceilings.bf16_gflops:.0f} GFLOP/s"] if ceilings.bf16_gflops else []
     rates += [f"int8 {ceilings.int8_gops:.0f} GOP/s"] if ceilings.int8_gops else []
     table = Table(box=SIMPLE_HEAD, title=" · ".join([*rates, f"reading {ceilings.read_gbs:.0f} GB/s"]))
-    for column in ("model", "stage", "time", "GFLOP/s", "GB/s", "bound by", "share of it"):
-        table.add_column(column, justify="left" if column in ("model", "stage", "bound by") else "right")
+    for column in ("model", "dtype", "stage", "time", "GFLOP/s", "GB/s", "bound by", "share of it"):
+        words = column in ("model", "dtype", "stage", "bound by")
+        table.add_column(column, justify="left" if words else "right")
     for row in found:
         rates = f"{row.flops / row.seconds / 1e9:.1f}", f"{row.bytes / row.seconds / 1e9:.1f}"
-        table.add_row(row.model, row.stage, f"{row.seconds * 1e3:.2f} ms", *rates, row.bound, f"{row.share:.0%}")
+        taken = f"{row.seconds * 1e3:.2f} ms"
+        table.add_row(row.model, row.dtype, row.stage, taken, *rates, row.bound, f"{row.share:.0%}")
     Console(width=100).print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.perf.roofline", description=__doc__)
     parser.add_argument("--model", action="append", choices=SIZES, help="repeatable (default: tiny.en and base)")
+    parser.add_argument("--dtype", action="append", choices=work.STORED, help="repeatable (default: all three)")
     parser.add_argument("--threads", type=int, default=available_cpus())
     parser.add_argument("--json", type=Path, metavar="OUT")
     options = parser.parse_args()
@@ -136,7 +139,9 @@ def main() -> None:
     with StatusLine() as say:
         say("measuring the machine")
         ceilings = measure(options.threads)
-        found = [stage for name in options.model or ("tiny.en", "base") for stage in measured(name, ceilings, say)]
+        names, dtypes = options.model or ("tiny.en", "base"), options.dtype or work.STORED
+        pairs = [(name, dtype) for name in names for dtype in dtypes]
+        found = [stage for name, dtype in pairs for stage in measured(name, dtype, ceilings, say)]
     show(ceilings, found)
     if options.json:
         facts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 
 from maxwhisper_impl.audio import N_FFT, N_FRAMES, N_SAMPLES
@@ -10,7 +10,14 @@ from maxwhisper_impl.dims import ModelDimensions
 from tests.perf.ceilings import Ceilings
 
 FLOAT, HALF = 4, 2
-"""bytes; the decoder's weights are read as the float16 that checkpoints hold, see `kernels/fused.py`"""
+"""bytes; in float32 the decoder's weights are read as the float16 that checkpoints hold, see `kernels/fused.py`"""
+STORED = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""Bytes of a weight."""
+
+
+def of_windows(dtype: str) -> str:
+    """What convolutions and attention over a window are made in: as small as bfloat16, and no smaller."""
+    return "float32" if dtype == "float32" else "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -18,27 +25,36 @@ class Work:
     flops: float
     read: float
     """bytes"""
+    bf16: float = 0
+    """of the operations, those on bfloat16"""
+    int8: float = 0
 
     def __mul__(self, times: int) -> Work:
-        return Work(self.flops * times, self.read * times)
+        return Work(self.flops * times, self.read * times, self.bf16 * times, self.int8 * times)
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.flops + other.flops, self.read + other.read)
+        return Work(self.flops + other.flops, self.read + other.read, self.bf16 + other.bf16, self.int8 + other.int8)
 
     def seconds(self, ceilings: Ceilings) -> tuple[float, str]:
         """The least time on such a machine, and what it is bound by."""
-        compute, memory = self.flops / ceilings.fp32_gflops / 1e9, self.read / ceilings.read_gbs / 1e9
-        return max((compute, "arithmetic"), (memory, "memory"))
+        fp32 = ceilings.fp32_gflops
+        compute = (self.flops - self.bf16 - self.int8) / fp32
+        compute += self.bf16 / (ceilings.bf16_gflops or fp32) + self.int8 / (ceilings.int8_gops or fp32)
+        return max((compute / 1e9, "arithmetic"), (self.read / ceilings.read_gbs / 1e9, "memory"))
 
 
-def linear(rows: int, k: int, n: int, stored: int = FLOAT) -> Work:
-    """`stored`: bytes of a weight."""
-    return Work(2 * rows * k * n, stored * k * n)
+def operations(flops: float, read: float, dtype: str) -> Work:
+    return Work(flops, read, flops * (dtype == "bfloat16"), flops * (dtype == "int8"))
 
 
-def attention(queries: int, keys: int, state: int) -> Work:
+def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: int | None = None) -> Work:
+    """`stored`: bytes of a weight, where they are not the dtype's."""
+    return operations(2 * rows * k * n, (stored or STORED[dtype]) * k * n, dtype)
+
+
+def attention(queries: int, keys: int, state: int, dtype: str = "float32") -> Work:
     """Scores and sums over the keys and values of all heads."""
-    return Work(4 * queries * keys * state, 2 * FLOAT * keys * state)
+    return operations(4 * queries * keys * state, 2 * STORED[dtype] * keys * state, dtype)
 
 
 def mel(dims: ModelDimensions) -> Work:
@@ -48,29 +64,32 @@ def mel(dims: ModelDimensions) -> Work:
     return Work(N_FRAMES * frame, FLOAT * N_SAMPLES)
 
 
-def stem(dims: ModelDimensions) -> Work:
+def stem(dims: ModelDimensions, dtype: str = "float32") -> Work:
     """Both convolutions."""
-    state, frames = dims.n_audio_state, 2 * dims.n_audio_ctx
-    return linear(frames, 3 * dims.n_mels, state) + linear(dims.n_audio_ctx, 3 * state, state)
+    state, frames, small = dims.n_audio_state, 2 * dims.n_audio_ctx, of_windows(dtype)
+    return linear(frames, 3 * dims.n_mels, state, small) + linear(dims.n_audio_ctx, 3 * state, state, small)
 
 
-def encoder_layer(dims: ModelDimensions) -> Work:
+def encoder_layer(dims: ModelDimensions, dtype: str = "float32") -> Work:
     n, state = dims.n_audio_ctx, dims.n_audio_state
-    return linear(n, state, 12 * state) + attention(n, n, state)  # query, key, value, out: 4; the MLP: 8
+    products = linear(n, state, 12 * state, dtype)  # query, key, value, out: 4; the MLP: 8
+    return products + attention(n, n, state, of_windows(dtype))
 
 
-def cross(dims: ModelDimensions) -> Work:
+def cross(dims: ModelDimensions, dtype: str = "float32") -> Work:
     """Keys and values of a window for all decoder layers."""
-    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state) * dims.n_text_layer
+    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state, dtype) * dims.n_text_layer
 
 
-def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, windows: int = 1) -> Work:
+def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, windows: int = 1,
+                  dtype: str = "float32") -> Work:  # fmt: skip
     """`tokens` of each row behind `past` others; rows of the same window read its keys and values once."""
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state) * rows
-    heard = attention(tokens, dims.n_audio_ctx, state)
-    return linear(rows * tokens, state, 14 * state, HALF) + behind + Work(heard.flops * rows, heard.read * windows)
+    heard = attention(tokens, dims.n_audio_ctx, state, of_windows(dtype))
+    products = linear(rows * tokens, state, 14 * state, dtype, min(HALF, STORED[dtype]))
+    return products + behind + replace(heard * rows, read=heard.read * windows)
 
 
-def logits(dims: ModelDimensions, rows: int = 1) -> Work:
-    return linear(rows, dims.n_text_state, dims.n_vocab, HALF)
+def logits(dims: ModelDimensions, rows: int = 1, dtype: str = "float32") -> Work:
+    return linear(rows, dims.n_text_state, dims.n_vocab, dtype, min(HALF, STORED[dtype]))

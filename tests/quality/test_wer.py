@@ -66,6 +66,8 @@ def test_no_worse_than_the_oracle(
     got, want = score(group.clips, ours), score(group.clips, theirs)
     keep(group, transcripts, got)
     keep(group, oracle_transcripts, want)
+    if dtype != "float32":
+        pytest.skip("held to our own float32, on what has enough words, by test_dtypes.py")
     compare.assert_wer(
         f"{group.name} ({got.words} words)", got.rate, want.rate, words=want.words, device=device, dtype=dtype
     )
@@ -83,6 +85,8 @@ def test_figures(
 ) -> None:
     """Ours and the oracle's rates are the committed ones: neither installation has drifted."""
     scorable(checkpoint, group)
+    if dtype != "float32":
+        pytest.skip("float32 alone promises the oracle's rate")
     scores = {
         name: score(group.clips, texts(t, group)) for name, t in (("ours", transcripts), ("oracle", oracle_transcripts))
     }

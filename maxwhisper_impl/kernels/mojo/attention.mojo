@@ -1,81 +1,15 @@
-"""Attention without a matrix of all scores: rows of the softmax live in a task's own scratch, and never leave it."""
+"""Attention without a matrix of all scores: the ops, which share heads and queries out among tasks."""
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import exp
 from std.memory import stack_allocation
 
-from .tile import COLUMNS, F32, GROUP, I32, PANEL, Vector, W, multiply_row, multiply_rows
-
-comptime HEAD = 64
-"""The width of a head in every Whisper; a head's values are then one group of panels."""
-comptime QUERIES = 48
-"""Queries of a task: as many as have room for their scores in the second cache, so that keys and values are read once
-for all of them."""
-
-
-@always_inline
-def softmax(scores: F32, n: Int, padded: Int) -> Float32:
-    """Turns scores into weights, not yet divided by the sum that is returned; entries from `n` to `padded` become 0."""
-    for i in range(n, padded):
-        scores.unsafe_store(i, Float32.MIN)
-    var top = Vector(Float32.MIN)
-    for i in range(0, padded, W):
-        top = max(top, scores.unsafe_load[width=W](i))
-    var limit = top.reduce_max()
-    var total = Vector(0)
-    for i in range(0, padded, W):
-        var weight = exp(scores.unsafe_load[width=W](i) - limit)
-        total += weight
-        scores.unsafe_store(i, weight)
-    for i in range(n, padded):
-        scores.unsafe_store(i, 0)
-    return total.reduce_add()
-
-
-@always_inline
-def padded_to_groups(n: Int) -> Int:
-    return (n + GROUP - 1) // GROUP * GROUP
-
-
-@no_inline
-def attend_rows(
-    rows: Int, q: F32, q_stride: Int, keys: F32, values: F32, n: Int, y: F32, y_stride: Int, room: F32, scale: Float32
-):
-    """`rows` queries of one head over `n` keys. In panels of columns, keys are `[64, n]` and values `[n, 64]`.
-
-    `room` holds `rows * (64 + padded n)` floats: the scaled queries, later the result, and the scores.
-    """
-    var padded = padded_to_groups(n)
-    var query = room
-    var scores = query.unsafe_offset(rows * HEAD)
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            query.unsafe_store(i * HEAD + j, q.unsafe_load[width=W](i * q_stride + j) * scale)
-    for at in range(0, padded, GROUP):
-        multiply_group(rows, query, HEAD, keys.unsafe_offset(at * HEAD), HEAD, HEAD, scores.unsafe_offset(at), padded)
-    var total = stack_allocation[QUERIES, DType.float32]()
-    for i in range(rows):
-        total.unsafe_store(i, softmax(scores.unsafe_offset(i * padded), n, padded))
-    multiply_group(rows, scores, padded, values, padded, n, query, HEAD)
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            y.unsafe_store(i * y_stride + j, query.unsafe_load[width=W](i * HEAD + j) / total.unsafe_load(i))
-
-
-@always_inline
-def multiply_group(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
-    """`product[rows, 64] = a[rows, k] @ b[k, 64]`."""
-    if rows == 1:
-        multiply_row[DType.float32](a, b, depth, k, product)
-        return
-    for at in range(0, GROUP, COLUMNS):
-        multiply_rows[DType.float32](
-            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride
-        )
+from .heads import HEAD, QUERIES, SCALE, attend_pairs, attend_rows, pack_floats, pack_pairs, padded_to_groups, softmax
+from .tile import F32, Vector, W
+from .words import PAIRS
 
 
 @extensibility.register("whisper.pack_kv")
@@ -84,12 +18,12 @@ struct PackKV:
     def execute[
         target: StaticString
     ](
-        kv: OutputTensor[dtype=DType.float32, rank=4, ...],
+        kv: OutputTensor[rank=4, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
-        """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, laid out for `attend_rows`:
-        kv `[batch, heads, 2, padded * 64]`, both in panels."""
+        """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, in panels, float32 or bfloat16:
+        kv `[batch, heads, 2, padded * 64]`."""
         var heads = kv.dim_size(1)
         var n = x.dim_size(1)
         var width = x.dim_size(2)
@@ -103,13 +37,10 @@ struct PackKV:
             var v = k.unsafe_offset(heads * HEAD)
             var keys = result.unsafe_offset(task * 2 * padded * HEAD)
             var values = keys.unsafe_offset(padded * HEAD)
-            for t in range(padded):
-                var column = keys.unsafe_offset(t // PANEL * HEAD * PANEL + t % PANEL)
-                for d in range(HEAD):
-                    column.unsafe_store(d * PANEL, k.unsafe_load(t * width + d) if t < n else 0)
-                for d in range(0, HEAD, W):
-                    var row = d // PANEL * padded * PANEL + t * PANEL + d % PANEL
-                    values.unsafe_store(row, v.unsafe_load[width=W](t * width + d) if t < n else Vector(0))
+            comptime if kv.dtype == PAIRS:
+                pack_pairs(k, v, width, n, padded, keys.unsafe_bitcast[UInt32](), values.unsafe_bitcast[UInt32]())
+            else:
+                pack_floats(k, v, width, n, padded, keys.unsafe_bitcast[Float32](), values.unsafe_bitcast[Float32]())
 
         sync_parallelize(pack, kv.dim_size(0) * heads)
 
@@ -118,11 +49,11 @@ struct PackKV:
 struct Attend:
     @staticmethod
     def execute[
-        keys: Int, target: StaticString
+        keys: Int, portable: Bool, target: StaticString
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        kv: InputTensor[dtype=DType.float32, rank=4, ...],
+        kv: InputTensor[rank=4, ...],
         windows: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
@@ -146,18 +77,16 @@ struct Attend:
             var t = chunk * QUERIES
             var rows = min(QUERIES, n - t)
             var scratch = List[Float32](unsafe_uninit_length=rows * (HEAD + padded_to_groups(keys)))
-            attend_rows(
-                rows,
-                source.unsafe_offset((row * n + t) * q_stride + head * HEAD),
-                q_stride,
-                k,
-                k.unsafe_offset(size),
-                keys,
-                result.unsafe_offset((row * n + t) * y_stride + head * HEAD),
-                y_stride,
-                scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-                0.125,
-            )
+            var room = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+            var q = source.unsafe_offset((row * n + t) * q_stride + head * HEAD)
+            var into = result.unsafe_offset((row * n + t) * y_stride + head * HEAD)
+            var v = k.unsafe_offset(size)
+            comptime if kv.dtype == PAIRS:
+                attend_pairs[portable](
+                    rows, q, q_stride, k.unsafe_bitcast[UInt32](), v.unsafe_bitcast[UInt32](), keys, into, y_stride, room, SCALE
+                )
+            else:
+                attend_rows(rows, q, q_stride, k.unsafe_bitcast[Float32](), v.unsafe_bitcast[Float32](), keys, into, y_stride, room, SCALE)
             _ = scratch^  # not before the last read through its pointer
 
         sync_parallelize(work, x.dim_size(0) * heads * chunks)

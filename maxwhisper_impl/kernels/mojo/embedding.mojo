@@ -3,8 +3,28 @@
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
+from std.memory import bitcast
 
-from .tile import PANEL
+from .tile import F32, PANEL, Stored
+from .words import PAIRS, QUADS, number_of_pair, number_of_quad
+
+
+@always_inline
+def column[T: DType](table: Stored[T], lines: Int, token: Int, width: Int, y: F32):
+    """A token's values out of its column of a panel of `lines` lines."""
+    var at = token // PANEL * lines * PANEL + token % PANEL
+    comptime if T == PAIRS:
+        var pairs = table.unsafe_bitcast[UInt32]().unsafe_offset(at)
+        for d in range(width):
+            y.unsafe_store(d, number_of_pair(pairs.unsafe_load(d // 2 * PANEL), d % 2))
+    elif T == QUADS:
+        var quads = table.unsafe_bitcast[UInt32]().unsafe_offset(at)
+        var step = bitcast[DType.float32, 1](quads.unsafe_load((lines - 2) * PANEL))
+        for d in range(width):
+            y.unsafe_store(d, number_of_quad(quads.unsafe_load(d // 4 * PANEL), d % 4) * step)
+    else:
+        for d in range(width):
+            y.unsafe_store(d, table.unsafe_load(at + d * PANEL).cast[DType.float32]())
 
 
 @extensibility.register("whisper.embed")
@@ -24,16 +44,16 @@ struct Embed:
         var n = tokens.dim_size(1)
         var width = y.dim_size(2)
         var past = source.dim_size(1) - n
-        var table = weight.unsafe_ptr()
+        var table = weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         for row in range(tokens.dim_size(0)):
             for t in range(n):
                 var token = Int(tokens.unsafe_ptr().unsafe_load(row * n + t))
-                var panel = token // PANEL * width * PANEL + token % PANEL
+                var into = result.unsafe_offset((row * n + t) * width)
+                column(table, weight.dim_size(1), token, width, into)
                 for d in range(width):
-                    y.unsafe_ptr().unsafe_store(
-                        (row * n + t) * width + d,
-                        table.unsafe_load(panel + d * PANEL).cast[DType.float32]()
-                        + position.unsafe_ptr().unsafe_load((past + t) * width + d),
+                    into.unsafe_store(
+                        d, into.unsafe_load(d) + position.unsafe_ptr().unsafe_load((past + t) * width + d)
                     )
 
 

@@ -3,8 +3,10 @@
 from tests.teeth.fault import Fault
 
 FUSED = "maxwhisper_impl/kernels/fused.py"
-ATTENTION, EMBEDDING, LINEAR = (
-    f"maxwhisper_impl/kernels/mojo/{name}.mojo" for name in ("attention", "embedding", "linear")
+PACKING = "maxwhisper_impl/kernels/packing.py"
+ATTENTION, EMBEDDING, HEADS, LAYER, LINEAR, WORDS = (
+    f"maxwhisper_impl/kernels/mojo/{name}.mojo"
+    for name in ("attention", "embedding", "heads", "layer", "linear", "words")
 )
 FILE = "test_kernels.py"
 CONV, CROSS, SELF, EMBED, ROWS = (
@@ -42,8 +44,8 @@ FAULTS = (
         "1",
         CROSS,
         ATTENTION,
-        "source.unsafe_offset((row * n + t) * q_stride + head * HEAD),",
-        "source.unsafe_offset((row * n + t) * q_stride),",
+        "source.unsafe_offset((row * n + t) * q_stride + head * HEAD)",
+        "source.unsafe_offset((row * n + t) * q_stride)",
         quick=True,
     ),
     kernel(
@@ -69,17 +71,16 @@ FAULTS = (
         "2",
         CONV,
         FUSED,
-        "ready[name] = pack(tensor.transpose(0, 2, 1).reshape(tensor.shape[0], -1))",
-        "ready[name] = pack((tensor.sum(2, keepdims=True) * np.array([0, 1, 0])).transpose(0, 2, 1)"
-        ".reshape(tensor.shape[0], -1))",
+        "packed(name, tensor.transpose(0, 2, 1)",
+        "packed(name, (tensor.sum(2, keepdims=True) * np.array([0, 1, 0])).transpose(0, 2, 1)",
     ),
     kernel(
         "scale-of-a-head-of-128",
         "2",
         CROSS,
-        ATTENTION,
-        "                0.125,\n",
-        "                0.08838834764831845,\n",
+        HEADS,
+        "comptime SCALE = Float32(0.125)",
+        "comptime SCALE = Float32(0.08838834764831845)",
     ),
     kernel(
         "attends-the-future",
@@ -101,7 +102,7 @@ FAULTS = (
         "residual-of-the-first-rows",
         "2",
         f"{ROWS}[fused-residual]",
-        LINEAR,
+        LAYER,
         "layer.residual.unsafe_offset(row * layer.n),",
         "layer.residual,",
     ),
@@ -127,14 +128,14 @@ FAULTS = (
         "gelu-a-little-off",
         "3",
         (f"{ROWS}[fused-norm_gelu]", CONV),
-        LINEAR,
+        LAYER,
         "Float32(0.7071067811865476)",
         "Float32(0.7072)",
     ),
     Fault(
         "zero-filled-slots-are-attended",
         "kernels",
-        ATTENTION,
+        HEADS,
         "scores.unsafe_store(i, Float32.MIN)",
         "scores.unsafe_store(i, 0)",
         KERNELS,
@@ -143,7 +144,7 @@ FAULTS = (
     Fault(
         "norm-with-epsilon-1e-6",
         "kernels",
-        LINEAR,
+        LAYER,
         "comptime EPSILON = Float32(1e-5)",
         "comptime EPSILON = Float32(1e-6)",
         KERNELS,
@@ -161,7 +162,7 @@ FAULTS = (
     Fault(
         "packed-panels-misplaced-at-the-end",
         "kernels",
-        FUSED,
+        PACKING,
         "packed[full, :, : n % PANEL] = weight[full * PANEL :].T",
         "packed[full, :, PANEL - n % PANEL :] = weight[full * PANEL :].T",
         (f"tests/parity/{FILE}::test_packing_keeps_every_weight",),

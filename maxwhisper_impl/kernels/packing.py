@@ -1,0 +1,60 @@
+"""Weights as the kernels in `mojo/` read them: panels of 16 columns, in floats or in words of 32 bits.
+
+A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16) or a quad of int8, neighbours along a layer's inputs.
+"""
+
+from typing import Any
+
+import numpy as np
+
+PANEL, GROUP = 16, 64
+"""Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
+LARGEST = 127
+"""Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
+
+
+def pack(weight: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
+    """A linear layer's `[n, k]` as panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
+    n, k = weight.shape
+    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), dtype)
+    full = n // PANEL
+    packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
+    if n % PANEL:
+        packed[full, :, : n % PANEL] = weight[full * PANEL :].T
+    return packed
+
+
+def bfloat16_bits(x: np.ndarray) -> np.ndarray:
+    """The nearest bfloat16 of finite values, of two equally near ones the even: uint16."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int8 `[n, k]` and float32 `[n]`: steps of each output's weights, and how large a step is."""
+    weight = np.asarray(weight, np.float32)
+    largest = np.abs(weight).max(axis=1)
+    step = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
+    return np.rint(weight / step[:, None]).astype(np.int8), step
+
+
+def words(values: np.ndarray) -> np.ndarray:
+    """`[n, k]` of 16 or 8 bits each as uint32 `[n, ceil(k / 2 or 4)]`, zero beyond k."""
+    each = 4 // values.itemsize
+    padded = np.pad(values, ((0, 0), (0, -values.shape[1] % each)))
+    return np.ascontiguousarray(padded).view(np.uint32)
+
+
+def pack_pairs(weight: np.ndarray) -> np.ndarray:
+    """`[n, k]` in bfloat16: uint16 `[panels, ceil(k / 2), 16 * 2]`."""
+    return pack(words(bfloat16_bits(weight)), np.uint32).view(np.uint16)
+
+
+def pack_quads(weight: np.ndarray) -> np.ndarray:
+    """`[n, k]` in int8: `[panels, ceil(k / 4) + 2, 16 * 4]`.
+
+    The last two lines of a panel are its columns' steps in float32, and the sums of their weights in int32."""
+    values, step = quantize(weight)
+    sums = values.sum(axis=1, dtype=np.int32)
+    lines = np.stack([step.view(np.uint32), sums.view(np.uint32)], axis=1)
+    return pack(np.concatenate([words(values), lines], axis=1), np.uint32).view(np.int8)

@@ -1,0 +1,221 @@
+"""What single ops are tested with: each op as a graph of its own, and what it should give, in float64 or float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from max.driver import CPU
+from max.dtype import DType
+from max.engine import InferenceSession
+from max.graph import BufferType, DeviceRef, Graph, Module, TensorType
+from max.graph.graph import KernelLibrary
+
+from maxwhisper_impl.dims import ModelDimensions
+from maxwhisper_impl.kernels.packing import bfloat16_bits, quantize
+from maxwhisper_impl.weights.files import widen_bfloat16
+from tests import compare
+from tests.rounded import attend, nearest_bfloat16, quantized_rows
+
+STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 99
+"""Channels and keys are odd, so that no loop over them comes out even."""
+HEADS = STATE // 64
+DIMS = ModelDimensions(CHANNELS, KEYS, STATE, HEADS, 1, VOCAB, CONTEXT, STATE, HEADS, 1)
+DEVICE = DeviceRef.CPU()
+LAYERS = {
+    "encoder.conv1": (STATE, CHANNELS, 3),
+    "encoder.conv2": (STATE, STATE, 3),
+    "decoder.norm": (STATE,),
+    "decoder.wide": (HIDDEN, STATE),
+    "decoder.narrow": (STATE, HIDDEN),
+    "decoder.token_embedding": (VOCAB, STATE),
+}
+LINEAR = ("plain", "norm_gelu", "residual", "vocabulary")
+
+
+def _weights() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(7)
+    tensors = {
+        "encoder.positional_embedding": rng.standard_normal((FRAMES // 2, STATE)),
+        "decoder.positional_embedding": rng.standard_normal((CONTEXT, STATE)),
+    }
+    for name, shape in LAYERS.items():
+        tensors[f"{name}.weight"] = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        if name != "decoder.token_embedding":
+            tensors[f"{name}.bias"] = rng.standard_normal(shape[0])
+    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+WEIGHTS = _weights()
+
+
+class Bench:
+    """Every op as a graph of its own, with symbolic sizes, compiled together.
+
+    `twins`: more ops that read the same weights, by the name that is put before their graphs' names."""
+
+    def __init__(self, ops: Any, dtype: str = "float32", **twins: Any):
+        self.ops, self.dtype = ops, dtype
+        self.module = Module()
+        self.library = KernelLibrary()
+        self.library.load_paths(ops.extensions)
+        for prefix, each in {"": ops, **twins}.items():
+            self._stage_all(prefix, each)
+        self.session = InferenceSession(devices=[CPU()])
+        self.compiled = self.session.compile(self.module, custom_extensions=self.library.library_paths())
+
+    def _stage_all(self, prefix: str, ops: Any) -> None:
+        x = self.floats("rows", "n", STATE)
+        wide = self.floats("rows", "n", HIDDEN)
+        qkv = self.floats("rows", "n", 3 * STATE)
+        cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), DEVICE)
+
+        def conv(mel: Any) -> Any:
+            x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
+            return ops.conv(x, "encoder.conv2", stride=2, position="encoder.positional_embedding")
+
+        def attend(x: Any, kv: Any, windows: Any) -> Any:
+            return ops.attend(x, ops.pack_kv(kv, STATE), windows, KEYS)
+
+        stages: dict[str, tuple[list[Any], Callable[..., Any]]] = {
+            "layer_norm": ([x], lambda x: ops.layer_norm(x, "decoder.norm")),
+            "plain": ([x], lambda x: ops.linear(x, "decoder.wide")),
+            "norm_gelu": ([x], lambda x: ops.linear(x, "decoder.wide", norm="decoder.norm", gelu=True)),
+            "residual": ([wide, x], lambda x, y: ops.linear(x, "decoder.narrow", residual=y)),
+            "vocabulary": ([x], lambda x: ops.linear(x, "decoder.token_embedding", norm="decoder.norm")),
+            "conv": ([self.floats("rows", CHANNELS, FRAMES)], conv),
+            "attend": ([x, self.floats("windows", KEYS, 3 * STATE), self.ids("rows")], attend),
+            "first": ([self.floats("rows", CHANNELS, FRAMES)],
+                      lambda mel: ops.conv(ops.frames(mel), "encoder.conv1", stride=1)),
+            "pack_kv": ([self.floats("windows", KEYS, 3 * STATE)], lambda kv: ops.pack_kv(kv, STATE)),
+            "self_attend": ([qkv, cache, self.ids("rows", "length")], ops.self_attend),
+            "embed": ([self.ids("rows", "n"), self.ids("rows", "length")], ops.embed),
+            "pick_rows": ([x, self.ids("picked")], ops.pick_rows),
+        }
+        for name, (inputs, op) in stages.items():
+            with Graph(prefix + name, input_types=inputs, module=self.module, kernel_library=self.library) as graph:
+                graph.output(op(*(v.buffer if isinstance(v.type, BufferType) else v.tensor for v in graph.inputs)))
+
+    def load(self, weights: dict[str, np.ndarray]) -> Bench:
+        """Other weights of the same dtypes."""
+        registry = type(self.ops).prepare(weights, self.dtype)
+        self.models = self.session.init_all(self.compiled, weights_registry=registry)
+        return self
+
+    def floats(self, *shape: Any) -> TensorType:
+        return TensorType(DType.float32, shape, DEVICE)
+
+    def ids(self, *shape: Any) -> TensorType:
+        return TensorType(DType.int32, shape, DEVICE)
+
+    def __call__(self, name: str, *inputs: Any) -> np.ndarray:
+        return self.models[name].execute(*inputs)[0].to_numpy()
+
+
+def draw(seed: int, size: float, *shape: int) -> tuple[np.ndarray, torch.Tensor]:
+    """Values of one size with one channel far off, as Whisper's are; in float32, and the same in float64."""
+    x = np.random.default_rng(seed).standard_normal(shape).astype(np.float32) * np.float32(size)
+    x[..., 5] *= 20
+    return x, torch.from_numpy(x).double()
+
+
+class Reference:
+    """The ops on the weights as a dtype stores them, in the dtype of the given values: float64, or float32 to see what
+    that is off by. What a kernel rounds on its way is rounded here as well; nothing else is."""
+
+    def __init__(self, dtype: str = "float32"):
+        self.dtype = dtype
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: self._stored(name, tensor) for name, tensor in WEIGHTS.items()}
+
+    def _stored(self, name: str, tensor: np.ndarray) -> np.ndarray:
+        if self.dtype == "float32" or not name.endswith(".weight") or tensor.ndim == 1:
+            return tensor
+        if self.dtype == "bfloat16" or ".conv" in name:
+            return widen_bfloat16(bfloat16_bits(tensor))
+        values, step = quantize(tensor)
+        return values.astype(np.float64) * step[:, None]
+
+    def _half(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.dtype == "float32" else nearest_bfloat16(x)
+
+    def _left(self, x: torch.Tensor) -> torch.Tensor:
+        return quantized_rows(x) if self.dtype == "int8" else self._half(x)
+
+    def weight(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.weights[name]).to(like.dtype)
+
+    def norm(self, x: torch.Tensor) -> torch.Tensor:
+        gamma, beta = (self.weight(f"decoder.norm.{kind}", x) for kind in ("weight", "bias"))
+        return F.layer_norm(x, (STATE,), gamma, beta, 1e-5)
+
+    def product(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        bias = self.weight(f"{name}.bias", x) if f"{name}.bias" in WEIGHTS else None
+        return F.linear(self._left(x), self.weight(f"{name}.weight", x), bias)
+
+    def linear(self, op: str, *x: torch.Tensor, normed: bool = False) -> torch.Tensor:
+        """`normed`: x has been through its norm already."""
+        norm = (lambda x: x) if normed else self.norm
+        return {
+            "layer_norm": lambda x: norm(x),
+            "plain": lambda x: self.product(x, "decoder.wide"),
+            "norm_gelu": lambda x: F.gelu(self.product(norm(x), "decoder.wide")),
+            "residual": lambda x, y: y + self.product(x, "decoder.narrow"),
+            "vocabulary": lambda x: self.product(norm(x), "decoder.token_embedding"),
+        }[op](*x)
+
+    def convolution(self, frames: torch.Tensor, name: str, stride: int) -> torch.Tensor:
+        """frames `[rows, n, channels]`"""
+        kernel, bias = self.weight(f"{name}.weight", frames), self.weight(f"{name}.bias", frames)
+        return F.gelu(F.conv1d(self._half(frames).transpose(1, 2), kernel, bias, stride, padding=1)).transpose(1, 2)
+
+    def second(self, frames: torch.Tensor) -> torch.Tensor:
+        """The second convolution, with positions."""
+        return self.convolution(frames, "encoder.conv2", 2) + self.weight("encoder.positional_embedding", frames)
+
+    def first(self, mel: torch.Tensor) -> torch.Tensor:
+        return self.convolution(mel.transpose(1, 2), "encoder.conv1", 1)
+
+    def attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Over all keys."""
+        q, k, v = (t.unflatten(2, (HEADS, 64)).transpose(1, 2) for t in (q, k, v))
+        if self.dtype == "float32":
+            attended = F.scaled_dot_product_attention(q, k, v)
+        else:
+            attended = attend(q * 0.125, k, v)
+        return attended.transpose(1, 2).flatten(2)
+
+    def errors(self, samples: int = 100) -> dict[str, float]:
+        """What float32 is off from float64 in these references, for the ledger's rows.
+
+        Of attention in a smaller dtype, where a weight between two numbers may fall to either, in the worst row."""
+        small = self.dtype != "float32"
+        ops = {op: partial(self.linear, op, normed=small) for op in LINEAR}
+        worst = {"kernels/rel_l2": 0.0, "kernels.attention/rel_l2": 0.0}
+        for seed in range(samples):
+            x, wide = draw(seed, 1.0, 2, 33, STATE), draw(seed, 1.0, 2, 33, HIDDEN)
+            mel, frames = draw(seed, 1.0, 2, CHANNELS, FRAMES), draw(seed, 1.0, 2, FRAMES, STATE)
+            kv = draw(seed + 1, 1.0, 2, KEYS, 3 * STATE)
+            cases: list[tuple[Callable[..., torch.Tensor], list[Any]]] = [
+                *((op, [wide, x] if name == "residual" else [x]) for name, op in ops.items()),
+                (self.first, [mel]),
+                (self.second, [frames]),
+            ]
+            for op, inputs in cases:
+                worst["kernels/rel_l2"] = max(worst["kernels/rel_l2"], compare.rel_l2(*_both(op, inputs)))
+            got, want = _both(lambda q, kv: self.attention(q, *kv.split(STATE, 2)[1:]), [x, kv])
+            rows = list(zip(got[0], want[0], strict=True)) if small else [(got, want)]
+            error = max(compare.rel_l2(*row) for row in rows)
+            worst["kernels.attention/rel_l2"] = max(worst["kernels.attention/rel_l2"], error)
+        return worst
+
+
+def _both(op: Callable[..., torch.Tensor], inputs: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """In float32, as float64, and in float64."""
+    return op(*(torch.from_numpy(a) for a, _ in inputs)).double().numpy(), op(*(b for _, b in inputs)).numpy()

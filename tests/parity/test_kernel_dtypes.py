@@ -1,0 +1,166 @@
+"""The fused ops in bfloat16 and int8, with the processor's own instructions and in the portable way.
+
+Against float64 of the weights as they are stored, and of the left sides as they are rounded: what is left is the order
+of sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maxwhisper_impl.kernels.fused import FusedOps
+from maxwhisper_impl.kernels.packing import bfloat16_bits, pack_pairs, pack_quads, quantize, words
+from maxwhisper_impl.weights.files import widen_bfloat16
+from tests import compare
+from tests.parity.kernel_bench import (
+    CHANNELS,
+    CONTEXT,
+    DEVICE,
+    FRAMES,
+    HIDDEN,
+    KEYS,
+    LINEAR,
+    STATE,
+    VOCAB,
+    WEIGHTS,
+    Bench,
+    Reference,
+    draw,
+)  # fmt: skip
+from tests.parity.test_kernels import EXAMPLES, ROWS, SEEDS, SIZES
+
+DTYPES = ("bfloat16", "int8")
+REFERENCES = {dtype: Reference(dtype) for dtype in DTYPES}
+WAYS = ("", "portable ")
+
+
+@pytest.fixture(scope="module", params=DTYPES)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    weights = FusedOps.prepare(WEIGHTS, request.param)
+    ops, portable = (FusedOps(weights, DEVICE, request.param, portable=way) for way in (False, True))
+    return Bench(ops, request.param, **{"portable ": portable}).load(WEIGHTS)
+
+
+def own(between: np.ndarray) -> torch.Tensor:
+    """What a kernel made itself on the way: a value between two numbers could fall otherwise in float64."""
+    return torch.from_numpy(np.ascontiguousarray(between)).double()
+
+
+@EXAMPLES
+@given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3), n=ROWS)
+@pytest.mark.parametrize("op", LINEAR)
+def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int) -> None:
+    inputs = [draw(seed, size, rows, n, STATE)]
+    if op == "residual":
+        inputs.insert(0, draw(seed + 1, size, rows, n, HIDDEN))
+    left = [x64 for _, x64 in inputs]
+    if op in ("norm_gelu", "vocabulary"):
+        left = [own(bench("layer_norm", inputs[0][0]))]
+    want = REFERENCES[bench.dtype].linear(op, *left, normed=True).numpy()
+    for way in WAYS:
+        got = bench(way + op, *(x for x, _ in inputs))
+        compare.assert_tensor(f"{way}{op}", got, want, "kernels", dtype=bench.dtype)
+
+
+@EXAMPLES
+@given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3))
+def test_convolutions(bench: Bench, seed: int, size: float, rows: int) -> None:
+    mel, mel64 = draw(seed, size, rows, CHANNELS, FRAMES)
+    reference = REFERENCES[bench.dtype]
+    for way in WAYS:
+        first = bench(f"{way}first", mel)[:, 1:-1]
+        compare.assert_tensor(f"{way}first", first, reference.first(mel64).numpy(), "kernels", dtype=bench.dtype)
+        want = reference.second(own(first)).numpy()
+        compare.assert_tensor(f"{way}second", bench(f"{way}conv", mel), want, "kernels", dtype=bench.dtype)
+
+
+@EXAMPLES
+@given(seed=SEEDS, n=st.sampled_from([1, 5, 6, 7, 97, 130]), windows=st.lists(st.integers(0, 2), min_size=1))
+def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[int]) -> None:
+    q, q64 = draw(seed, 1.0, len(windows), n, STATE)
+    kv, kv64 = draw(seed + 1, 1.0, 3, KEYS, 3 * STATE)
+    keys, values = kv64[windows, :, STATE : 2 * STATE], kv64[windows, :, 2 * STATE :]
+    want = REFERENCES[bench.dtype].attention(q64, keys, values).numpy()
+    for way in WAYS:
+        got = bench(f"{way}attend", q, kv, np.array(windows, np.int32))
+        compare.assert_tensor(f"{way}attention", got, want, "kernels.attention", dtype=bench.dtype)
+
+
+@EXAMPLES
+@given(seed=SEEDS, n=ROWS)
+@pytest.mark.parametrize("op", ["plain", "norm_gelu"])
+def test_both_ways_are_one(bench: Bench, op: str, seed: int, n: int) -> None:
+    """Whole numbers to the bit; the sums of bfloat16 pairs are rounded otherwise."""
+    x, _ = draw(seed, 1.0, 1, n, STATE)
+    quick, portable = (bench(way + op, x) for way in WAYS)
+    if bench.dtype == "int8":
+        np.testing.assert_array_equal(quick, portable)
+    else:
+        compare.assert_tensor(op, quick, portable, "kernels", dtype=bench.dtype)
+
+
+@EXAMPLES
+@given(seed=SEEDS, data=st.data(), rows=st.integers(1, 3), n=st.integers(1, 6), past=st.integers(0, CONTEXT - 6))
+def test_embedding(bench: Bench, seed: int, data: st.DataObject, rows: int, n: int, past: int) -> None:
+    tokens = np.array(data.draw(st.lists(st.integers(0, VOCAB - 1), min_size=rows * n, max_size=rows * n)), np.int32)
+    tokens = tokens.reshape(rows, n)
+    table = REFERENCES[bench.dtype].weights["decoder.token_embedding.weight"].astype(np.float32)
+    want = table[tokens] + WEIGHTS["decoder.positional_embedding"][past : past + n]
+    np.testing.assert_array_equal(bench("embed", tokens, np.zeros((rows, past + n), np.int32)), want)
+
+
+@EXAMPLES
+@given(seed=SEEDS, windows=st.integers(1, 3))
+def test_keys_are_found_in_what_is_packed(bench: Bench, seed: int, windows: int) -> None:
+    kv, _ = draw(seed, 1.0, windows, KEYS, 3 * STATE)
+    keys = FusedOps.keys(bench("pack_kv", kv), KEYS)
+    want = widen_bfloat16(bfloat16_bits(kv[:, :, STATE : 2 * STATE])).reshape(windows, KEYS, -1, 64)
+    np.testing.assert_array_equal(keys, want.transpose(0, 2, 1, 3))
+
+
+@given(n=st.integers(1, 200), k=st.integers(1, 13))
+def test_packing_keeps_every_pair(n: int, k: int) -> None:
+    weight = np.random.default_rng(n).standard_normal((n, k)).astype(np.float32)
+    lines = pack_pairs(weight).view(np.uint32).transpose(0, 2, 1).reshape(-1, -(-k // 2))
+    unpacked = np.ascontiguousarray(lines).view(np.uint16)
+    np.testing.assert_array_equal(unpacked[:n, :k], bfloat16_bits(weight))
+    assert not unpacked[n:].any()
+    assert not unpacked[:, k:].any()
+
+
+@given(n=st.integers(1, 200), k=st.integers(1, 13))
+def test_packing_keeps_every_quad(n: int, k: int) -> None:
+    weight = np.random.default_rng(n).standard_normal((n, k)).astype(np.float32)
+    values, step = quantize(weight)
+    *lines, steps, sums = pack_quads(weight).view(np.uint32).transpose(1, 0, 2).reshape(-(-k // 4) + 2, -1)
+    unpacked = np.ascontiguousarray(np.stack(lines, axis=1)).view(np.int8)
+    np.testing.assert_array_equal(unpacked[:n, :k], values)
+    np.testing.assert_array_equal(steps.view(np.float32)[:n], step)
+    np.testing.assert_array_equal(sums.view(np.int32)[:n], values.sum(axis=1))
+    assert not unpacked[n:].any()
+    assert not unpacked[:, k:].any()
+
+
+@given(seed=SEEDS, size=SIZES)
+def test_a_quantised_weight_is_off_by_half_a_step(seed: int, size: float) -> None:
+    weight = np.random.default_rng(seed).standard_normal((3, 50)).astype(np.float32) * np.float32(size)
+    weight[1] = 0
+    values, step = quantize(weight)
+    off = np.abs(values * step[:, None].astype(np.float64) - weight)
+    assert (off.max(axis=1) <= step / 2 * 1.00001).all()
+    assert np.abs(values).max(axis=1).tolist() == [127, 0, 127]
+
+
+def test_the_nearest_bfloat16() -> None:
+    """To the nearest, and from halfway to the even one."""
+    values = np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1.5, 0], np.float32)
+    np.testing.assert_array_equal(widen_bfloat16(bfloat16_bits(values)), [1, 1, 1 + 2**-6, 1 + 2**-7, -1.5, 0])
+
+
+def test_words_hold_neighbours() -> None:
+    assert words(np.array([[1, 2, 3]], np.uint16)).tolist() == [[0x20001, 3]]
+    assert words(np.array([[1, 2, -1, 4, 5]], np.int8)).tolist() == [[0x04FF0201, 5]]

@@ -1,0 +1,86 @@
+"""openai-whisper with the numbers of a smaller dtype: stored weights, and left sides rounded before each product.
+
+A second implementation of what `kernels/fused.py` says of bfloat16 and int8. What it is off from float64 is what such
+numbers cost, whoever computes with them; the ledger's rows for these dtypes stand on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import whisper
+from whisper.model import MultiHeadAttention
+
+LEVELS = 255
+Rounding = Callable[[torch.Tensor], torch.Tensor]
+
+
+def nearest_bfloat16(x: torch.Tensor) -> torch.Tensor:
+    return x.float().bfloat16().to(x.dtype)
+
+
+def quantized_rows(x: torch.Tensor) -> torch.Tensor:
+    """Each row in 256 numbers from its least to its largest value, 0 among them: what these numbers stand for."""
+    rows = x.float()
+    low, high = rows.amin(-1, keepdim=True).clamp(max=0), rows.amax(-1, keepdim=True).clamp(min=0)
+    step = (high - low).clamp(min=1e-30) / LEVELS
+    zero = (0.5 - low / step).floor()
+    numbers = (rows.double() * (1 / step) + (zero + 0.5)).float().floor().clamp(0, LEVELS)
+    return ((numbers - zero).to(x.dtype) * step).to(x.dtype)
+
+
+def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
+    """Each output's weights in 255 numbers, as many below 0 as above."""
+    step = weight.abs().amax(1, keepdim=True).float().to(weight.dtype) / 127
+    step = torch.where(step > 0, step, 1).float().to(weight.dtype)
+    return (weight / step).round() * step
+
+
+LEFT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_rows}
+RIGHT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_columns}
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Scaled queries `[…, n, 64]` over all keys, in bfloat16; the softmax's weights are rounded before they are divided
+    by their sum."""
+    scores = nearest_bfloat16(q) @ nearest_bfloat16(k).transpose(-1, -2)
+    weights = (scores - scores.amax(-1, keepdim=True)).exp()
+    return nearest_bfloat16(weights) @ nearest_bfloat16(v) / weights.sum(-1, keepdim=True)
+
+
+def _attend_heads(heads: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None) -> Any:
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return attend(q * q.shape[-1] ** -0.5, k, v).transpose(1, 2).flatten(2), None
+
+
+def _linear(layer: torch.nn.Linear, left: Rounding, x: torch.Tensor) -> torch.Tensor:
+    return F.linear(left(x), layer.weight, layer.bias)
+
+
+def _conv(layer: torch.nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+    return F.conv1d(nearest_bfloat16(x), layer.weight, layer.bias, layer.stride, layer.padding)
+
+
+def _then(forward: Callable[..., torch.Tensor], rounding: Rounding, x: torch.Tensor) -> torch.Tensor:
+    return rounding(forward(x))
+
+
+def round_model(model: whisper.Whisper, dtype: str) -> None:
+    """Changes openai-whisper's own module into one of `dtype`, in place."""
+    left, right = LEFT[dtype], RIGHT[dtype]
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv1d):
+            module.weight.data = nearest_bfloat16(module.weight)
+            module.forward = partial(_conv, module)
+        elif isinstance(module, torch.nn.Linear):
+            module.weight.data = right(module.weight)
+            module.forward = partial(_linear, module, left)
+        elif isinstance(module, MultiHeadAttention) and not (name.startswith("decoder.") and name.endswith(".attn")):
+            module.qkv_attention = partial(_attend_heads, module.n_head)
+    table = model.decoder.token_embedding.weight
+    table.data = right(table)
+    model.decoder.ln.forward = partial(_then, model.decoder.ln.forward, left)  # the logits' left side

@@ -1,0 +1,93 @@
+"""Our kernels in bfloat16 and int8. Those of a group are compiled together: one for each op and dtype at most."""
+
+from tests.teeth.catalogue.kernels import HEADS, LAYER, PACKING, WORDS
+from tests.teeth.fault import Fault
+
+FILE = "test_kernel_dtypes.py"
+CONV, CROSS, ROWS = (f"{FILE}::test_{name}" for name in ("convolutions", "attention_over_a_window", "linear"))
+KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS))
+PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
+
+
+def small(name: str, group: str, speaks: str, file: str, before: str, after: str, quick: bool = False) -> Fault:
+    return Fault(name, "kernels", file, before, after, KERNELS, (speaks,), quick=quick, group=f"dtypes {group}")
+
+
+FAULTS = (
+    small(
+        "int8-offset-is-not-taken-out",
+        "1",
+        f"{ROWS}[int8-*]",
+        WORDS,
+        " - sums * zero.unsafe_load(i)",
+        "",
+        quick=True,
+    ),
+    small(
+        "bfloat16-cut-off-instead-of-rounded",
+        "1",
+        f"{ROWS}[bfloat16-*]",
+        WORDS,
+        "return bits + 0x7FFF + (bits >> 16 & 1)",
+        "return bits",
+        quick=True,
+    ),
+    small(
+        "int8-step-of-the-panels-first-column",
+        "2",
+        f"{ROWS}[int8-*]",
+        WORDS,
+        "var steps = bitcast[DType.float32, W](end.unsafe_load[width=W](0))",
+        "var steps = Vector(bitcast[DType.float32, 1](end.unsafe_load(0)))",
+    ),
+    small(
+        "values-of-a-pair-swapped",
+        "2",
+        f"{CROSS}[*]",
+        HEADS,
+        "joined(first, second)",
+        "joined(second, first)",
+    ),
+    small(
+        "portable-quads-without-their-odd-numbers",
+        "3",
+        f"{ROWS}[int8-*]",
+        WORDS,
+        "return sums + even + odd",
+        "return sums + even",
+    ),
+    small(
+        "portable-pairs-count-the-lower-number-twice",
+        "3",
+        f"{ROWS}[bfloat16-*]",
+        WORDS,
+        "(x & UPPER).fma(bitcast[DType.float32, W](y & UPPER), low)",
+        "(x << 16).fma(bitcast[DType.float32, W](y << 16), low)",
+    ),
+    small(
+        "int8-step-of-the-first-row",
+        "4",
+        f"{ROWS}[int8-*]",
+        WORDS,
+        "(steps * step.unsafe_load(i))",
+        "(steps * step.unsafe_load(0))",
+    ),
+    small(
+        "a-pair-without-its-norm",
+        "4",
+        f"{ROWS}[bfloat16-norm_gelu]",
+        LAYER,
+        "                round_row(source, self.k, words.unsafe_offset(row * width))",
+        "                round_row(x.unsafe_offset(row * stride), self.k, words.unsafe_offset(row * width))",
+    ),
+    Fault(
+        "quads-and-their-sums-of-other-columns",
+        "kernels",
+        PACKING,
+        "sums = values.sum(axis=1, dtype=np.int32)",
+        "sums = values[::-1].sum(axis=1, dtype=np.int32)",
+        (PACKED,),
+        (f"{FILE}::test_packing_keeps_every_quad",),
+        quick=True,
+    ),
+)
