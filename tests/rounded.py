@@ -40,6 +40,12 @@ def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
     return (weight / step).round() * step
 
 
+def is_fine(name: str) -> bool:
+    """Whether a layer is of bfloat16 in int8 too."""
+    listens = name.startswith("encoder.") and (".attn." in name or "conv" in name)
+    return listens or name == "decoder.token_embedding"
+
+
 LEFT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_rows}
 RIGHT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_columns}
 
@@ -71,16 +77,16 @@ def _then(forward: Callable[..., torch.Tensor], rounding: Rounding, x: torch.Ten
 
 def round_model(model: whisper.Whisper, dtype: str) -> None:
     """Changes openai-whisper's own module into one of `dtype`, in place."""
-    left, right = LEFT[dtype], RIGHT[dtype]
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Conv1d):
             module.weight.data = nearest_bfloat16(module.weight)
             module.forward = partial(_conv, module)
         elif isinstance(module, torch.nn.Linear):
-            module.weight.data = right(module.weight)
-            module.forward = partial(_linear, module, left)
+            kind = "bfloat16" if is_fine(name) else dtype
+            module.weight.data = RIGHT[kind](module.weight)
+            module.forward = partial(_linear, module, LEFT[kind])
         elif isinstance(module, MultiHeadAttention) and not (name.startswith("decoder.") and name.endswith(".attn")):
             module.qkv_attention = partial(_attend_heads, module.n_head)
     table = model.decoder.token_embedding.weight
-    table.data = right(table)
-    model.decoder.ln.forward = partial(_then, model.decoder.ln.forward, left)  # the logits' left side
+    table.data = nearest_bfloat16(table)
+    model.decoder.ln.forward = partial(_then, model.decoder.ln.forward, nearest_bfloat16)  # the logits' left side

@@ -19,7 +19,7 @@ from maxwhisper_impl.dims import ModelDimensions
 from maxwhisper_impl.kernels.packing import bfloat16_bits, quantize
 from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
-from tests.rounded import attend, nearest_bfloat16, quantized_rows
+from tests.rounded import attend, is_fine, nearest_bfloat16, quantized_rows
 
 STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 99
 """Channels and keys are odd, so that no loop over them comes out even."""
@@ -137,7 +137,7 @@ class Reference:
     def _stored(self, name: str, tensor: np.ndarray) -> np.ndarray:
         if self.dtype == "float32" or not name.endswith(".weight") or tensor.ndim == 1:
             return tensor
-        if self.dtype == "bfloat16" or ".conv" in name:
+        if self.dtype == "bfloat16" or is_fine(name.removesuffix(".weight")):
             return widen_bfloat16(bfloat16_bits(tensor))
         values, step = quantize(tensor)
         return values.astype(np.float64) * step[:, None]
@@ -145,8 +145,6 @@ class Reference:
     def _half(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.dtype == "float32" else nearest_bfloat16(x)
 
-    def _left(self, x: torch.Tensor) -> torch.Tensor:
-        return quantized_rows(x) if self.dtype == "int8" else self._half(x)
 
     def weight(self, name: str, like: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.weights[name]).to(like.dtype)
@@ -157,7 +155,8 @@ class Reference:
 
     def product(self, x: torch.Tensor, name: str) -> torch.Tensor:
         bias = self.weight(f"{name}.bias", x) if f"{name}.bias" in WEIGHTS else None
-        return F.linear(self._left(x), self.weight(f"{name}.weight", x), bias)
+        left = quantized_rows(x) if self.dtype == "int8" and not is_fine(name) else self._half(x)
+        return F.linear(left, self.weight(f"{name}.weight", x), bias)
 
     def linear(self, op: str, *x: torch.Tensor, normed: bool = False) -> torch.Tensor:
         """`normed`: x has been through its norm already."""

@@ -23,7 +23,7 @@ def test_an_unknown_dtype_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", SMALL)
 def test_the_stock_kernels_are_float32(dtype: str) -> None:
-    wanted = f"dtype '{dtype}' is not for the stock kernels on cpu: choose dtype float32, or the fused kernels on the CPU"
+    wanted = f"'{dtype}' is not for the stock kernels on cpu: choose dtype float32, or the fused kernels on the CPU"
     with pytest.raises(DeviceError, match=wanted):
         MaxRuntime(small(), dtype=dtype, kernels="stock")
 
@@ -49,5 +49,10 @@ def test_a_dtype_takes_the_memory_of_its_numbers(dtype: str, share: int) -> None
     assert packed("encoder.blocks.0.mlp.0.weight", weight, dtype).nbytes == weight.nbytes // share + lines
 
 
-def test_convolutions_stay_as_large_as_bfloat16() -> None:
-    assert packed("encoder.conv1.weight", np.ones((64, 63), np.float32), "int8").dtype == np.uint16
+def test_what_int8_would_cost_most_stays_bfloat16() -> None:
+    fine = ("encoder.conv1", "encoder.blocks.10.attn.out", "encoder.blocks.0.attn.query+key+value",
+            "decoder.token_embedding")  # fmt: skip
+    coarse = "encoder.blocks.0.mlp.0", "decoder.blocks.10.attn.out", "decoder.blocks.0.cross_attn.key+value"
+    weight = np.ones((64, 64), np.float32)
+    assert [packed(f"{name}.weight", weight, "int8").dtype for name in fine] == [np.uint16] * 4
+    assert [packed(f"{name}.weight", weight, "int8").dtype for name in coarse] == [np.int8] * 3

@@ -67,9 +67,10 @@ class Kernels:
             x, wide = self.floats(1, rows, state), self.floats(1, rows, 4 * state)
             self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), work, unit)
             self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), work, unit)
+        table = 51864 * state * max(stored, 2)
         for rows in (1, 8):
             self.add(f"logits.{rows}", [self.floats(1, rows, state)],
-                     lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), 51864 * state * stored, "GB/s")
+                     lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), table, "GB/s")
         one = np.zeros(1, np.int32)
         qkv = self.floats(1, KEYS, 3 * state)
         self.add("pack_kv", [qkv], lambda x: ops.pack_kv(x, state), qkv.nbytes * 2, "GB/s")

@@ -15,8 +15,8 @@ STORED = {"float32": 4, "bfloat16": 2, "int8": 1}
 """Bytes of a weight."""
 
 
-def of_windows(dtype: str) -> str:
-    """What convolutions and attention over a window are made in: as small as bfloat16, and no smaller."""
+def fine(dtype: str) -> str:
+    """What convolutions, the encoder's attention with its projections, and logits are made in."""
     return "float32" if dtype == "float32" else "bfloat16"
 
 
@@ -66,14 +66,14 @@ def mel(dims: ModelDimensions) -> Work:
 
 def stem(dims: ModelDimensions, dtype: str = "float32") -> Work:
     """Both convolutions."""
-    state, frames, small = dims.n_audio_state, 2 * dims.n_audio_ctx, of_windows(dtype)
+    state, frames, small = dims.n_audio_state, 2 * dims.n_audio_ctx, fine(dtype)
     return linear(frames, 3 * dims.n_mels, state, small) + linear(dims.n_audio_ctx, 3 * state, state, small)
 
 
 def encoder_layer(dims: ModelDimensions, dtype: str = "float32") -> Work:
     n, state = dims.n_audio_ctx, dims.n_audio_state
-    products = linear(n, state, 12 * state, dtype)  # query, key, value, out: 4; the MLP: 8
-    return products + attention(n, n, state, of_windows(dtype))
+    projections, mlp = linear(n, state, 4 * state, fine(dtype)), linear(n, state, 8 * state, dtype)
+    return projections + mlp + attention(n, n, state, fine(dtype))
 
 
 def cross(dims: ModelDimensions, dtype: str = "float32") -> Work:
@@ -86,10 +86,10 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
     """`tokens` of each row behind `past` others; rows of the same window read its keys and values once."""
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state) * rows
-    heard = attention(tokens, dims.n_audio_ctx, state, of_windows(dtype))
+    heard = attention(tokens, dims.n_audio_ctx, state, fine(dtype))
     products = linear(rows * tokens, state, 14 * state, dtype, min(HALF, STORED[dtype]))
     return products + behind + replace(heard * rows, read=heard.read * windows)
 
 
 def logits(dims: ModelDimensions, rows: int = 1, dtype: str = "float32") -> Work:
-    return linear(rows, dims.n_text_state, dims.n_vocab, dtype, min(HALF, STORED[dtype]))
+    return linear(rows, dims.n_text_state, dims.n_vocab, fine(dtype), HALF)

@@ -3,10 +3,9 @@
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
-from std.memory import bitcast
 
 from .tile import F32, PANEL, Stored
-from .words import PAIRS, QUADS, number_of_pair, number_of_quad
+from .words import PAIRS, number_of_pair
 
 
 @always_inline
@@ -17,11 +16,6 @@ def column[T: DType](table: Stored[T], lines: Int, token: Int, width: Int, y: F3
         var pairs = table.unsafe_bitcast[UInt32]().unsafe_offset(at)
         for d in range(width):
             y.unsafe_store(d, number_of_pair(pairs.unsafe_load(d // 2 * PANEL), d % 2))
-    elif T == QUADS:
-        var quads = table.unsafe_bitcast[UInt32]().unsafe_offset(at)
-        var step = bitcast[DType.float32, 1](quads.unsafe_load((lines - 2) * PANEL))
-        for d in range(width):
-            y.unsafe_store(d, number_of_quad(quads.unsafe_load(d // 4 * PANEL), d % 4) * step)
     else:
         for d in range(width):
             y.unsafe_store(d, table.unsafe_load(at + d * PANEL).cast[DType.float32]())

@@ -1,11 +1,11 @@
 """One head's queries over keys and values in panels: rows of the softmax live in a task's own scratch."""
 
 from std.math import exp
-from std.memory import stack_allocation
+from std.memory import bitcast, stack_allocation
 
 from .tile import COLUMNS, F32, GROUP, PANEL, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_group as multiply_words
-from .words import PAIRS, U32, joined, round_row
+from .words import PAIRS, U32, joined, round_row, rounded
 
 comptime HEAD = 64
 """The width of a head in every Whisper; a head's values are then one group of panels."""
@@ -32,6 +32,45 @@ def softmax(scores: F32, n: Int, padded: Int) -> Float32:
         scores.unsafe_store(i, weight)
     for i in range(n, padded):
         scores.unsafe_store(i, 0)
+    return total.reduce_add()
+
+
+@always_inline
+def exp_of(x: Vector) -> Vector:
+    """Of values not above 0, right to a few units in float32's last place: 2 ** whole * 2 ** rest, |rest| <= 1/2.
+
+    The whole number is read out of the bits of a sum so large that its last place is 1."""
+    comptime LARGE = Float32(12582912.0)
+    comptime LOG2E = Float32(1.4426950408889634)
+    var bounded = max(x, Vector(-87))
+    var sum = bounded.fma(Vector(LOG2E), Vector(LARGE))
+    var rest = bounded.fma(Vector(LOG2E), LARGE - sum)
+    var power = Vector(0.001326697)
+    power = power.fma(rest, Vector(0.0096754597))
+    power = power.fma(rest, Vector(0.055507426))
+    power = power.fma(rest, Vector(0.24022122))
+    power = power.fma(rest, Vector(0.69314695))
+    power = power.fma(rest, Vector(1))
+    return bitcast[DType.float32, W](bitcast[DType.uint32, W](power) + (bitcast[DType.uint32, W](sum) << 23))
+
+
+@always_inline
+def softmax_pairs(scores: F32, n: Int, padded: Int) -> Float32:
+    """`softmax`, with the weights as pairs at the start of the row: they overtake no score that is still to be read."""
+    for i in range(n, padded):
+        scores.unsafe_store(i, Float32.MIN)
+    var top = Vector(Float32.MIN)
+    for i in range(0, padded, W):
+        top = max(top, scores.unsafe_load[width=W](i))
+    var limit = top.reduce_max()
+    var total = Vector(0)
+    var halves = scores.unsafe_bitcast[UInt16]()
+    for i in range(0, padded, W):
+        var weight = exp_of(scores.unsafe_load[width=W](i) - limit)
+        total += weight
+        halves.unsafe_store(i, (rounded(weight) >> 16).cast[DType.uint16]())
+    for i in range(n, padded):
+        halves.unsafe_store(i, 0)
     return total.reduce_add()
 
 
@@ -105,8 +144,7 @@ def attend_pairs[
     var total = stack_allocation[QUERIES, DType.float32]()
     for i in range(rows):
         var row = scores.unsafe_offset(i * padded)
-        total.unsafe_store(i, softmax(row, n, padded))
-        round_row(row, padded, row.unsafe_bitcast[UInt32]())
+        total.unsafe_store(i, softmax_pairs(row, n, padded))
     multiply_words[PAIRS, portable](
         rows, scores.unsafe_bitcast[UInt32](), padded, values, padded // 2, (n + 1) // 2, query, HEAD
     )

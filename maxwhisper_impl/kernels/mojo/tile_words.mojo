@@ -9,6 +9,7 @@ from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, RUN, UNROLLED, VECTORS, Vect
 from .words import QUADS, U32, Words, add_pairs, add_quads
 
 
+
 @always_inline
 def multiply_add[T: DType, portable: Bool](x: Words, y: Words, sums: Vector) -> Vector:
     """Sums of quads are int32, in the bits of a float32."""
@@ -49,12 +50,13 @@ def multiply_tile[
     comptime for i in range(rows * vectors):
         acc.unsafe_store(i * W, Vector(0))
     var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
-    for p in range(0, k - k % UNROLLED, UNROLLED):
-        comptime for u in range(UNROLLED):
+    comptime unrolled = UNROLLED if rows == 1 or rows == ROWS else 1  # in between, LLVM's code for more of them is slower
+    for p in range(0, k - k % unrolled, unrolled):
+        comptime for u in range(unrolled):
             multiply_line[T, portable, rows, vectors](
                 a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums
             )
-    for p in range(k - k % UNROLLED, k):
+    for p in range(k - k % unrolled, k):
         multiply_line[T, portable, rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
     comptime for i in range(rows):
         comptime for j in range(vectors):

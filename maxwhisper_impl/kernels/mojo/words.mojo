@@ -70,12 +70,6 @@ def number_of_pair(word: UInt32, which: Int) -> Float32:
 
 
 @always_inline
-def number_of_quad(word: UInt32, which: Int) -> Float32:
-    """In steps of its column."""
-    return (bitcast[DType.int32, 1](word << UInt32(24 - 8 * which)) >> 24).cast[DType.float32]()
-
-
-@always_inline
 def rounded(x: Vector) -> Words:
     """The nearest bfloat16 in the upper half of each lane, of two equally near ones the even; the lower half is left."""
     var bits = bitcast[DType.uint32, W](x)
