@@ -42,8 +42,9 @@ def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
 
 def is_fine(name: str) -> bool:
     """Whether a layer is of bfloat16 in int8 too."""
-    listens = name.startswith("encoder.") and (".attn." in name or "conv" in name)
-    return listens or name == "decoder.token_embedding"
+    if name.startswith("encoder."):
+        return "conv" in name or ".attn." in name
+    return name.endswith(("cross_attn.key", "cross_attn.value", ".mlp.2", "token_embedding"))
 
 
 LEFT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_rows}
@@ -60,7 +61,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 def _attend_heads(heads: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None) -> Any:
     q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    return attend(q * q.shape[-1] ** -0.5, k, v).transpose(1, 2).flatten(2), None
+    q = q * q.shape[-1] ** -0.5
+    return attend(q, k, v).transpose(1, 2).flatten(2), q @ nearest_bfloat16(k).transpose(-1, -2)
 
 
 def _linear(layer: torch.nn.Linear, left: Rounding, x: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ def test_a_comparison_offers_what_there_is() -> None:
 
 
 def test_each_dtype_has_graphs_of_its_own() -> None:
-    cpu, tensors = DeviceRef.CPU(), {"decoder.token_embedding.weight": np.ones((4, 64), np.float32)}
+    cpu, names = DeviceRef.CPU(), ("decoder.token_embedding.weight", "decoder.blocks.0.mlp.0.weight")
+    tensors = {name: np.ones((4, 64), np.float32) for name in names}
     made = {dtype: FusedOps(FusedOps.prepare(tensors, dtype), cpu, dtype) for dtype in FusedOps.dtypes}
     names = {graphs.fingerprint(DIMS, ops, cpu, False) for ops in made.values()}
     assert len(names) == len(made)
@@ -51,8 +52,8 @@ def test_a_dtype_takes_the_memory_of_its_numbers(dtype: str, share: int) -> None
 
 def test_what_int8_would_cost_most_stays_bfloat16() -> None:
     fine = ("encoder.conv1", "encoder.blocks.10.attn.out", "encoder.blocks.0.attn.query+key+value",
-            "decoder.token_embedding")  # fmt: skip
-    coarse = "encoder.blocks.0.mlp.0", "decoder.blocks.10.attn.out", "decoder.blocks.0.cross_attn.key+value"
+            "decoder.token_embedding", "decoder.blocks.3.mlp.2", "decoder.blocks.3.cross_attn.key+value")  # fmt: skip
+    coarse = "encoder.blocks.0.mlp.2", "decoder.blocks.10.attn.out", "decoder.blocks.0.cross_attn.query"
     weight = np.ones((64, 64), np.float32)
-    assert [packed(f"{name}.weight", weight, "int8").dtype for name in fine] == [np.uint16] * 4
+    assert [packed(f"{name}.weight", weight, "int8").dtype for name in fine] == [np.uint16] * 6
     assert [packed(f"{name}.weight", weight, "int8").dtype for name in coarse] == [np.int8] * 3

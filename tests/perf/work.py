@@ -16,7 +16,7 @@ STORED = {"float32": 4, "bfloat16": 2, "int8": 1}
 
 
 def fine(dtype: str) -> str:
-    """What convolutions, the encoder's attention with its projections, and logits are made in."""
+    """What the layers are made in that int8 leaves in bfloat16, see `kernels/fused.py`."""
     return "float32" if dtype == "float32" else "bfloat16"
 
 
@@ -78,7 +78,7 @@ def encoder_layer(dims: ModelDimensions, dtype: str = "float32") -> Work:
 
 def cross(dims: ModelDimensions, dtype: str = "float32") -> Work:
     """Keys and values of a window for all decoder layers."""
-    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state, dtype) * dims.n_text_layer
+    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state, fine(dtype)) * dims.n_text_layer
 
 
 def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, windows: int = 1,
@@ -87,7 +87,8 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state) * rows
     heard = attention(tokens, dims.n_audio_ctx, state, fine(dtype))
-    products = linear(rows * tokens, state, 14 * state, dtype, min(HALF, STORED[dtype]))
+    last = linear(rows * tokens, 4 * state, state, fine(dtype), HALF)
+    products = linear(rows * tokens, state, 10 * state, dtype, min(HALF, STORED[dtype])) + last
     return products + behind + replace(heard * rows, read=heard.read * windows)
 
 

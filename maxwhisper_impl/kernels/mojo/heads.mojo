@@ -17,14 +17,20 @@ for all of them."""
 
 
 @always_inline
-def softmax(scores: F32, n: Int, padded: Int) -> Float32:
-    """Turns scores into weights, not yet divided by the sum that is returned; entries from `n` to `padded` become 0."""
+def largest(scores: F32, n: Int, padded: Int) -> Float32:
+    """Of `n` scores; those from there to `padded` are made to weigh nothing."""
     for i in range(n, padded):
         scores.unsafe_store(i, Float32.MIN)
     var top = Vector(Float32.MIN)
     for i in range(0, padded, W):
         top = max(top, scores.unsafe_load[width=W](i))
-    var limit = top.reduce_max()
+    return top.reduce_max()
+
+
+@always_inline
+def softmax(scores: F32, n: Int, padded: Int) -> Float32:
+    """Turns scores into weights, not yet divided by the sum that is returned; entries from `n` to `padded` become 0."""
+    var limit = largest(scores, n, padded)
     var total = Vector(0)
     for i in range(0, padded, W):
         var weight = exp(scores.unsafe_load[width=W](i) - limit)
@@ -57,12 +63,7 @@ def exp_of(x: Vector) -> Vector:
 @always_inline
 def softmax_pairs(scores: F32, n: Int, padded: Int) -> Float32:
     """`softmax`, with the weights as pairs at the start of the row: they overtake no score that is still to be read."""
-    for i in range(n, padded):
-        scores.unsafe_store(i, Float32.MIN)
-    var top = Vector(Float32.MIN)
-    for i in range(0, padded, W):
-        top = max(top, scores.unsafe_load[width=W](i))
-    var limit = top.reduce_max()
+    var limit = largest(scores, n, padded)
     var total = Vector(0)
     var halves = scores.unsafe_bitcast[UInt16]()
     for i in range(0, padded, W):
