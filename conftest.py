@@ -37,7 +37,7 @@ OURS = "maxwhisper_impl"
 SUBJECTS = {"model", "transcripts", "system"}
 """The fixtures behind which the implementation under test is; with another `--impl`, parity tests without one of them,
 which are about files, options and commands of the package alone, are left out."""
-ORACLES = {"oracle", "oracle_transcripts", "golden"}
+ORACLES = {"oracle", "oracle_transcripts", "golden", "peer"}
 EXACT = "float32 alone promises the oracle's tokens; a smaller dtype's agreement is tests/quality/test_dtypes.py's"
 
 
