@@ -146,11 +146,11 @@ TOLERANCES: dict[str, Tolerance] = {
     "wer_figure/absolute": _contract(
         "absolute", 1e-3, 0.0, "a figure of another machine, where one near-tie may fall otherwise"
     ),
-}
-TOLERANCES |= {
-    f"{key}@{dtype}": _rounded(key, measured, dtype)
-    for dtype, rows in MEASURED.items()
-    for key, measured in rows.items()
+    **{
+        f"{key}@{dtype}": _rounded(key, measured, dtype)
+        for dtype, rows in MEASURED.items()
+        for key, measured in rows.items()
+    },
 }
 """Row by key: `quantity/metric`, with `@dtype` or `@device` behind it where a row differs from float32 on the CPU."""
 

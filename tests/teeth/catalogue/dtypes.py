@@ -1,4 +1,4 @@
-"""Our kernels in bfloat16 and int8. Those of a group are compiled together: one for each op and dtype at most."""
+"""Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
 from tests.teeth.catalogue.kernels import HEADS, LAYER, PACKING, WORDS
 from tests.teeth.fault import Fault
@@ -9,23 +9,22 @@ KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS))
 PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 
-def small(name: str, group: str, speaks: str, file: str, before: str, after: str, quick: bool = False) -> Fault:
-    return Fault(name, "kernels", file, before, after, KERNELS, (speaks,), quick=quick, group=f"dtypes {group}")
+def small(name: str, speaks: str, file: str, before: str, after: str, quick: bool = False, group: str = "") -> Fault:
+    return Fault(name, "kernels", file, before, after, KERNELS, (speaks,), quick=quick, group=group)
 
 
 FAULTS = (
     small(
         "int8-offset-is-not-taken-out",
-        "1",
         f"{ROWS}[int8-*]",
         WORDS,
         " - sums * zero.unsafe_load(i)",
         "",
         quick=True,
+        group="dtypes",
     ),
     small(
         "bfloat16-cut-off-instead-of-rounded",
-        "1",
         f"{ROWS}[bfloat16-*]",
         WORDS,
         "return bits + 0x7FFF + (bits >> 16 & 1)",
@@ -34,7 +33,6 @@ FAULTS = (
     ),
     small(
         "int8-step-of-the-panels-first-column",
-        "2",
         f"{ROWS}[int8-*]",
         WORDS,
         "var steps = bitcast[DType.float32, W](end.unsafe_load[width=W](0))",
@@ -42,15 +40,14 @@ FAULTS = (
     ),
     small(
         "values-of-a-pair-swapped",
-        "2",
         f"{CROSS}[*]",
         HEADS,
         "joined(first, second)",
         "joined(second, first)",
+        group="dtypes",
     ),
     small(
         "portable-quads-without-their-odd-numbers",
-        "3",
         f"{ROWS}[int8-*]",
         WORDS,
         "return sums + even + odd",
@@ -58,7 +55,6 @@ FAULTS = (
     ),
     small(
         "portable-pairs-count-the-lower-number-twice",
-        "3",
         f"{ROWS}[bfloat16-*]",
         WORDS,
         "(x & UPPER).fma(bitcast[DType.float32, W](y & UPPER), low)",
@@ -66,7 +62,6 @@ FAULTS = (
     ),
     small(
         "int8-step-of-the-first-row",
-        "4",
         f"{ROWS}[int8-*]",
         WORDS,
         "(steps * step.unsafe_load(i))",
@@ -74,7 +69,6 @@ FAULTS = (
     ),
     small(
         "a-pair-without-its-norm",
-        "4",
         f"{ROWS}[bfloat16-norm_gelu]",
         LAYER,
         "                round_row(source, self.k, words.unsafe_offset(row * width))",
