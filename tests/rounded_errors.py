@@ -1,5 +1,5 @@
-"""What bfloat16 and int8 cost: `python -m tests.measure_tolerances --dtype … --clips 3`, of openai-whisper
-rounded as `tests/rounded.py` does it, against itself in float64. `tests/tolerances.py` makes the ledger's rows of it."""
+"""What bfloat16 and int8 cost: `python -m tests.measure_tolerances --dtype … --clips 3`, of openai-whisper rounded as
+`tests/rounded.py` does it, against itself in float64. `tests/tolerances.py` makes the ledger's rows of it."""
 
 MEASURED: dict[str, dict[str, float]] = {
     "bfloat16": {
