@@ -9,6 +9,8 @@ import numpy as np
 
 PANEL, GROUP = 16, 64
 """Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
+BLOCK = 512
+"""Rows that are rounded at once: a vocabulary's in float32 would be the largest thing in memory."""
 LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
 
@@ -26,8 +28,11 @@ def pack(weight: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
 
 def bfloat16_bits(x: np.ndarray) -> np.ndarray:
     """The nearest bfloat16 of finite values, of two equally near ones the even: uint16."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    rounded = np.empty(x.shape, np.uint16)
+    for start in range(0, len(x), BLOCK):
+        bits = np.ascontiguousarray(x[start : start + BLOCK], np.float32).view(np.uint32)
+        rounded[start : start + BLOCK] = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return rounded
 
 
 def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,8 +46,9 @@ def quantize(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def words(values: np.ndarray) -> np.ndarray:
     """`[n, k]` of 16 or 8 bits each as uint32 `[n, ceil(k / 2 or 4)]`, zero beyond k."""
     each = 4 // values.itemsize
-    padded = np.pad(values, ((0, 0), (0, -values.shape[1] % each)))
-    return np.ascontiguousarray(padded).view(np.uint32)
+    if beyond := -values.shape[1] % each:
+        values = np.pad(values, ((0, 0), (0, beyond)))
+    return np.ascontiguousarray(values).view(np.uint32)
 
 
 def pack_pairs(weight: np.ndarray) -> np.ndarray:
