@@ -5,7 +5,6 @@ The summary and the run file are `tests/run_file.py`'s.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip, default_corpora, read_corpus
 from maxwhisper_impl.dims import SIZES, ModelDimensions
-from maxwhisper_impl.machine import processor
+from maxwhisper_impl.machine import cuda_devices, processor
 from tests import baselines
 from tests.differences import known_difference
 from tests.implementations import IMPLEMENTATIONS, Implementation, Model, tap_names
@@ -56,16 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--corpus", metavar="DIR", help="speech instead of the default corpora: manifest.jsonl or LibriSpeech's layout"
     )
-
-
-def cuda_devices() -> int:
-    """GPUs that the driver sees, asked of the driver itself so that no framework has to be imported."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import conftest
+from maxwhisper_impl.machine import cuda_devices
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +34,7 @@ def test_what_is_not_there_is_an_error(arguments: list[str], says: str) -> None:
     assert says in done.stderr
 
 
-@pytest.mark.skipif(conftest.cuda_devices() > 0, reason="there is a GPU")
+@pytest.mark.skipif(cuda_devices() > 0, reason="there is a GPU")
 def test_a_device_that_is_not_there_is_an_error() -> None:
     done = run("--device", "cuda", "--co", "-q")
     assert done.returncode == 4
