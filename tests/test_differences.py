@@ -51,6 +51,7 @@ pytest_collection_modifyitems = suite["pytest_collection_modifyitems"]
 
 def pytest_addoption(parser):
     parser.addoption("--impl")
+    parser.addoption("--dtype", default="float32")
 """
 TESTS = """
 import pytest

@@ -1,5 +1,6 @@
 """The suite's own options: what cannot be tested is an error that says so; the header and the markers say what is."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,17 @@ def test_an_english_model_alone() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_window[tiny.en-en/01-slt.flac]" in done.stdout
     assert "test_window[tiny.en-de/01.flac]" not in done.stdout
+
+
+def test_a_smaller_dtype_is_held_to_its_rows_and_not_to_the_oracles_tokens() -> None:
+    tests = ["test_greedy.py::test_window", "test_logits.py::test_logits", "test_logits.py::test_features"]
+    done = run(
+        *(f"tests/parity/{test}" for test in tests),
+        "--setup-plan", "-q", "--dtype", "int8", "--checkpoint", "tiny.en", "-k", "slt or test_logits or features",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^ +tests/parity/(\S+)\[", done.stdout, re.MULTILINE) == tests[1:]
+    assert re.search(r"SKIPPED \[\d+\] tests/parity/test_greedy.py: float32 alone promises", done.stdout)
 
 
 def test_the_header_needs_neither_torch_nor_max() -> None:

@@ -61,6 +61,7 @@ def test_a_slowed_run_is_slower(tmp_path: Path) -> None:
         assert slow.rows[key].peer == row.peer
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, within=0.004, between=0.003, clock=0.003)
     recorder.history(2)

@@ -37,6 +37,7 @@ def test_openai_whisper_loads_our_pt(checkpoint: Checkpoint, tmp_path: Path) -> 
         assert np.array_equal(state[name].numpy(), tensor.astype(np.float32)), name
 
 
+@pytest.mark.first_checkpoint
 def test_ctranslate2_encodes_with_its_file_as_openai_whisper_with_our_tensors(
     checkpoint: Checkpoint,
 ) -> None:

@@ -52,6 +52,7 @@ def spoken(clips: list[Clip], checkpoint: Checkpoint) -> list[Clip]:
     return [clip for _, members in groups for clip in list(members)[:PER_KIND]]
 
 
+@pytest.mark.first_checkpoint
 def test_windows(
     checkpoint: Checkpoint, model: Model, clips: list[Clip], transcripts: Transcripts, oracle_transcripts: Transcripts,
     device: str, dtype: str,

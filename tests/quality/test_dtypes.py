@@ -17,7 +17,7 @@ from tests.transcripts import Transcripts
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
-pytestmark = pytest.mark.first_checkpoint
+pytestmark = pytest.mark.slow
 HELD = ("librispeech", "lj-printing")
 """Enough words for a rate; of rendered voices a few words change with any change of numbers."""
 
