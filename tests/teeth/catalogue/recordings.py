@@ -232,6 +232,13 @@ FAULTS = (
         "*",
     ),
     live(
+        "live-one-pass-is-enough-to-hear-nothing",
+        "if not self._decode([*before.tokens, *tokens]):",
+        "if not self._decode(tokens):",
+        "what_one_pass_does_not_hear_is_heard_by_the_next[all of it]",
+        quick=True,
+    ),
+    live(
         "live-prompt-forgotten",
         "        self._past += self._final[:ended]\n",
         "",
