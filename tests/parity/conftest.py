@@ -15,6 +15,7 @@ from maxwhisper_impl.corpus import Clip
 from tests import compare
 from tests.implementations import Model
 from tests.measure_tolerances import probe
+from tests.parity.recordings import joined
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
@@ -74,6 +75,12 @@ def probing_clips(clips: list[Clip]) -> list[Clip]:
 def speech(clips: list[Clip]) -> list[np.ndarray]:
     """Samples of the probing clips."""
     return [load_audio(clip.audio) for clip in probing_clips(clips)]
+
+
+@pytest.fixture(scope="session")
+def recording(clips: list[Clip]) -> np.ndarray:
+    """English, two windows: 38.3 s."""
+    return joined(clips, "en", 38.3)
 
 
 @pytest.fixture(scope="session")

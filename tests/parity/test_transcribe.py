@@ -85,12 +85,6 @@ def rules(oracle: Model) -> Whisper:
     return Whisper(oracle.dims, OracleRuntime(oracle.torch))
 
 
-@pytest.fixture(scope="module")
-def recording(clips: list[Clip]) -> np.ndarray:
-    """English, two windows: 38.3 s."""
-    return joined(clips, "en", 38.3)
-
-
 def compare(name: str, rules: Whisper, oracle: Model, audio: np.ndarray, options: Options) -> dict[str, Any]:
     draws = Draws()
     with draws.recording():
