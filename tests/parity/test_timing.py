@@ -83,6 +83,7 @@ def test_median_filter_reflects() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 3), st.integers(2, 9), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@example(heads=1, tokens=2, positions=2, seed=16790)
 def test_attention_is_weighed_as_the_oracle_does(heads: int, tokens: int, positions: int, seed: int) -> None:
     scores = np.random.default_rng(seed).normal(0, 3, (heads, tokens, positions)).astype(np.float32)
     weights = torch.from_numpy(scores).double().softmax(dim=-1)
@@ -91,7 +92,8 @@ def test_attention_is_weighed_as_the_oracle_does(heads: int, tokens: int, positi
     got = alignment.attention_matrix(scores)
     assert got.dtype == np.float32
     if positions > 1:  # a single one has all the weight of every token
-        assert np.allclose(got, want, atol=1e-4)
+        rounding = 4 * np.finfo(np.float32).eps  # of weights, which are divided by how much they differ
+        assert np.allclose(got, want, rtol=0, atol=1e-5 + rounding / float(std.min()))
     else:
         assert got.shape == want.shape
         assert np.isnan(got).all()
