@@ -92,7 +92,7 @@ def _costs(x: np.ndarray) -> np.ndarray:
 
 def _trace_back(cost: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
     path: list[tuple[int, int]] = []
-    while i > 0:  # what borders on the first row is infinite, never the cheaper step: row 0 is reached at column 0 alone
+    while i > 0:  # the border is infinite, never the cheaper step, so that row 0 is reached at column 0 alone
         path.append((i - 1, j - 1))
         if j == 0:
             i -= 1

@@ -61,3 +61,19 @@ def test_a_quick_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         status("loading")
         time.sleep(0.2)
     assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("verbose", [True, False, None])
+def test_what_a_transcription_prints(batch_size: int | None, verbose: bool | None,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """In openai-whisper's words; what it says with False is beside the progress bar."""
+    model = Whisper(DIMS["tiny"], Scripted(DIMS["tiny"]))  # type: ignore[arg-type]
+    got = model.transcribe(np.zeros(2 * 16000, np.float32), verbose=verbose, batch_size=batch_size)
+    detected = f"Detected language: {whisper.tokenizer.LANGUAGES[got['language']].title()}"
+    lines = {None: [], False: [detected], True: [
+        "Detecting language using up to the first 30 seconds. Use `--language` to specify the language",
+        detected,
+        f"[00:00.000 --> 00:01.500] {SENTENCE}",
+    ]}  # fmt: skip
+    assert capsys.readouterr().out.splitlines() == lines[verbose]
