@@ -113,6 +113,7 @@ def test_a_terminated_command_unwinds_once() -> None:
             time.sleep(5)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)  # the watching thread has heard of it, and waits
             undone.append("all of it")
         return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,6 +65,15 @@ def test_a_processor_that_the_system_says_nothing_of(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("platform.processor", lambda: "arm")
     assert machine.processor() == "arm"
     assert len(machine.fingerprint()) == 12
+
+
+def test_what_a_run_file_begins_with(tmp_path: Path) -> None:
+    """Also outside a checkout, with packages that are not there."""
+    found = machine.run_file("fuzz", tmp_path, ["pytest", "maxwhisper-no-such-package"])
+    assert list(found) == ["kind", "made", "commit", "machine", "versions"]
+    assert (found["kind"], found["commit"]) == ("fuzz", None)
+    assert found["versions"] == {"python": platform.python_version(), "maxwhisper-no-such-package": None,
+                                 "pytest": pytest.__version__}  # fmt: skip
 
 
 def told(text: str | None) -> str:
