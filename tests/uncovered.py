@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +48,7 @@ REVIEWED: dict[str, tuple[Gap, str]] = {
 ELSEWHERE: dict[str, str] = {
     "history.py": "tests/test_history.py and tests/test_gate.py, in make suite",
     "history_view.py": "tests/test_history.py, in make suite",
-    "kernels/stock.py": "the GPU's kernels: tests/parity/test_kernels.py and test_stock_model.py are slow, .ci/run runs them",
+    "kernels/stock.py": "tests/parity/test_kernels.py and test_stock_model.py, which are slow: .ci/run runs them",
     "report/*": "tests/report, in make suite",
 }
 """by pattern of files: which tests take what parity and quality do not"""
@@ -74,10 +74,11 @@ def held(key: str, pattern: str) -> bool:
 
 
 def differences(
-    found: Mapping[str, tuple[Gap, str]], reviewed: Mapping[str, tuple[Gap, str]], elsewhere: Iterable[str] = ()
+    found: Mapping[str, tuple[Gap, str]], reviewed: Mapping[str, tuple[Gap, str]], elsewhere: Collection[str] = ()
 ) -> list[str]:
     """A line for each function whose gap is not the reviewed one, and for files held elsewhere that have none."""
-    wrong = [f"{pattern}: all of it is covered" for pattern in elsewhere if not any(held(key, pattern) for key in found)]
+    needless = [pattern for pattern in elsewhere if not any(held(key, pattern) for key in found)]
+    wrong = [f"{pattern}: all of it is covered" for pattern in needless]
     found = {key: gap for key, gap in found.items() if not any(held(key, pattern) for pattern in elsewhere)}
     for key in sorted(found.keys() | reviewed.keys()):
         gap, where = found.get(key, (Gap(0, 0), ""))
