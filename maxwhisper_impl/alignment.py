@@ -92,11 +92,9 @@ def _costs(x: np.ndarray) -> np.ndarray:
 
 def _trace_back(cost: np.ndarray, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
     path: list[tuple[int, int]] = []
-    while i > 0 or j > 0:
+    while i > 0:  # the border is infinite, never the cheaper step, so that row 0 is reached at column 0 alone
         path.append((i - 1, j - 1))
-        if i == 0:
-            j -= 1
-        elif j == 0:
+        if j == 0:
             i -= 1
         else:
             both, row, column = cost[i + j - 2, i - 1], cost[i + j - 1, i - 1], cost[i + j - 1, i]

@@ -127,9 +127,6 @@ def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
         value = getattr(o, name)
         if value is not None and (not isinstance(value, (int, float)) or math.isnan(value)):
             raise OptionError(f"{name}={value!r}: give a number, or None to switch it off")
-    for name in ("prepend_punctuations", "append_punctuations"):
-        if not isinstance(getattr(o, name), str):
-            raise OptionError(f"{name}={getattr(o, name)!r}: give a string of marks")
     _verify_room_for_words(o, dims)
     if o.hallucination_silence_threshold is not None and not o.word_timestamps:
         raise OptionError("hallucination_silence_threshold needs word_timestamps=True")

@@ -2,7 +2,7 @@
 
 from .language import detect_language
 from .options import DecodingOptions, DecodingResult
-from .task import DecodingTask, Runtime, compression_ratio, decode
+from .task import DecodingTask, Runtime, compression_ratio
 
 __all__ = [
     "DecodingOptions",
@@ -10,6 +10,5 @@ __all__ = [
     "DecodingTask",
     "Runtime",
     "compression_ratio",
-    "decode",
     "detect_language",
 ]

@@ -67,11 +67,9 @@ class Beams:
     def candidates(self) -> list[Candidate]:
         """The finished sequences, filled up with the best unfinished ones."""
         finished = dict(self.finished)
-        if len(finished) < self.size:
-            for beam in np.argsort(self.sums)[::-1].tolist():
-                finished[*self.sequences[beam], self.eot] = float(self.sums[beam])
-                if len(finished) >= self.size:
-                    break
+        lacking = max(0, self.size - len(finished))
+        for beam in np.argsort(self.sums)[::-1][:lacking].tolist():
+            finished[*self.sequences[beam], self.eot] = float(self.sums[beam])
         return [(list(sequence[: sequence.index(self.eot)]), total) for sequence, total in finished.items()]
 
 

@@ -226,9 +226,3 @@ def compression_ratio(text: str) -> float:
     """Bytes of `text` over its bytes when compressed: high when it repeats itself."""
     data = text.encode("utf-8")
     return len(data) / len(zlib.compress(data))
-
-
-def decode(runtime: Runtime, mel: Any, options: DecodingOptions) -> list[DecodingResult]:
-    """Decode windows: `mel` float32 [windows, n_mels, 3000], or the features that the runtime's `encode` made of it."""
-    task = DecodingTask(runtime, options)
-    return task.run(runtime.encode(mel) if isinstance(mel, np.ndarray) else mel)

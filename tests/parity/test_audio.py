@@ -1,9 +1,14 @@
 """Files and arrays to samples: `maxwhisper_impl.audio.load_audio` and what goes with it."""
 
 import io
+import os
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -105,6 +110,36 @@ def test_file_name_does_not_matter(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(media.wav(media.noise(0.1)))
     assert np.array_equal(audio.load_audio(name), media.noise(0.1).astype(np.float32) / 32768)
+
+
+def test_a_named_pipe_is_read_to_its_end(tmp_path):
+    """Whose size is 0, as an empty file's."""
+    pipe, samples = tmp_path / "pipe", media.noise(0.5)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(pipe.write_bytes, media.wav(samples))
+        got = audio.load_audio(pipe)
+        written.result()
+    assert np.array_equal(got, samples.astype(np.float32) / 32768)
+
+
+def test_an_address_is_fetched(tmp_path):
+    samples = media.noise(0.5)
+    (tmp_path / "a.flac").write_bytes(media.encoded("flac", samples))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert np.array_equal(audio.load_audio(f"{address}/a.flac"), samples.astype(np.float32) / 32768)
+            with pytest.raises(audio.AudioError, match=f"{address}/b.flac cannot be read as audio: .*404"):
+                audio.load_audio(f"{address}/b.flac")
+        finally:
+            server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_) -> None:
+        """Not on standard error."""
 
 
 def test_dash_is_standard_input():

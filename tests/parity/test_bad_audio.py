@@ -118,6 +118,18 @@ def test_audio_error_is_ours_and_a_value_error():
     assert issubclass(AudioError, ValueError)
 
 
+class Lazy:
+    """An array that turns out to be none; PyTorch's tensors that need a gradient do this."""
+
+    def __array__(self, *_, **__) -> np.ndarray:
+        raise RuntimeError("call detach() first")
+
+
+def test_array_that_cannot_be_made():
+    with pytest.raises(AudioError, match=r"Lazy cannot be turned into an array: call detach\(\) first"):
+        load_audio(Lazy())
+
+
 HARDLY_ANY = {
     "wav without samples": (media.wav(media.noise(0)), 0),
     "wav with one sample": (media.wav(np.array([16384], np.int16)), 1),

@@ -105,3 +105,19 @@ def test_the_end_of_the_context(
     judge.step(f"position {n_text_ctx - 1}", state.step(rows[:, -1:]), exact(rows, [0, 1])[:, -1:])
     with pytest.raises((MaxWhisperError, ValueError), match=str(n_text_ctx)):
         state.step(rows[:, :1])
+
+
+@pytest.mark.first_checkpoint
+def test_what_does_not_fit_is_refused(model: Model, encoded: Any, tokens: np.ndarray) -> None:
+    """Arrays of another model's, and positions that no token stands at; what was read before stands."""
+    runtime = model.runtime
+    with pytest.raises(MaxWhisperError, match=r"mel has shape \(1, 7, 3000\), the model takes \['batch', "):
+        runtime.encode(np.zeros((1, 7, 3000), np.float32))
+    with pytest.raises(MaxWhisperError, match=r"features have shape \(1, 1500, 7\), the model takes \['batch', 1500, "):
+        runtime.start(np.zeros((1, 1500, 7), np.float32))
+    want = runtime.start(encoded).step(tokens[:, :3])
+    state = runtime.start(encoded)
+    for at in ([3], [0, -4]):
+        with pytest.raises(MaxWhisperError, match=r"logits were asked for at .* of 3 positions"):
+            state.step(tokens[:, :3], at=at)
+    assert np.array_equal(state.step(tokens[:, :3]), want)

@@ -195,3 +195,14 @@ def test_random_models_stay_sane_and_follow_audio_and_text() -> None:
     margins = best.values[..., 0] - best.values[..., 1]
     assert float(margins.median()) > 0.2
     assert float((margins < 1e-3).float().mean()) < 0.1
+
+
+def test_an_english_model_names_no_languages_in_hugging_faces_format(tmp_path: Path) -> None:
+    """As the published openai/whisper-tiny.en."""
+    narrow = {"n_audio_layer": 1, "n_text_layer": 1, "n_audio_state": 12, "n_text_state": 12}
+    checkpoint = random_checkpoint(dataclasses.replace(SIZES["tiny.en"], **narrow), 0)
+    folder = save(checkpoint, tmp_path, "huggingface")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    assert not {"lang_to_id", "task_to_id"} & generation.keys()
+    assert (generation["is_multilingual"], generation["no_timestamps_token_id"]) == (False, 50362)
+    assert_same(load_checkpoint(folder), checkpoint)

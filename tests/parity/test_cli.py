@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from maxwhisper_impl import cli, commands
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.errors import AudioError, OptionError
+from maxwhisper_impl.termination import Terminated
 from maxwhisper_impl.threads import available_cpus
 from maxwhisper_impl.weights import load_checkpoint, random_checkpoint, save_checkpoint
 
@@ -290,6 +291,7 @@ def test_wrong_use_is_one_line_and_status_2(arguments: list[str], message: str, 
     (AudioError("this audio"), 1, "maxwhisper: error: this audio"),
     (KeyboardInterrupt(), 130, "maxwhisper: error: interrupted"),
     (PermissionError(13, "Permission denied", "/out"), 1, "maxwhisper: error: /out: Permission denied"),
+    (Terminated(), 143, "maxwhisper: error: terminated"),
 ])
 def test_errors_are_one_line(raised: BaseException, status: int, line: str, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +56,70 @@ def loaded_modules(*arguments: str) -> set[str]:
 
 def test_help_imports_nothing_heavy() -> None:
     assert not {"torch", "max", "whisper", "scipy", "matplotlib", "rich"} & loaded_modules("--help")
+
+
+def test_help_names_defaults_where_there_are_any(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["transcribe", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: 2.4)" in shown
+    assert "(default: None)" not in shown
+
+
+def test_the_version_of_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printed to whatever stands in for standard output."""
+    def version(package: str) -> str:
+        if package == "maxwhisper":
+            raise PackageNotFoundError
+        return "1.2"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    with pytest.raises(SystemExit, match="0"), redirect_stdout(io.StringIO()) as shown:
+        cli.main(["--version"])
+    assert shown.getvalue() == "maxwhisper (not installed as a package)\nmax 1.2\n"
+
+
+def test_a_reader_that_left_is_no_complaint(capsys: pytest.CaptureFixture[str]) -> None:
+    """`maxwhisper compare | head`"""
+    def command() -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert cli.run(command) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_who_handles_sigterm_already_goes_on_to() -> None:
+    """And in another thread than the main one there is nothing to handle."""
+    def status() -> int:
+        return 7 if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN else 0
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert cli.run(status) == 7
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(cli.run, status).result() == 7
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert cli.run(status) == 0
+
+
+def test_a_terminated_command_unwinds_once() -> None:
+    """A second signal does not stop it, and the handler goes with the command."""
+    undone: list[str] = []
+
+    def command() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)  # the watching thread has heard of it, and waits
+            undone.append("all of it")
+        return 0
+
+    assert cli.run(command) == 128 + signal.SIGTERM
+    assert undone == ["all of it"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -229,6 +232,29 @@ def test_command_writes_and_reports(stage: Stage, tmp_path: Path, monkeypatch: p
     assert [row["system"] for row in written["rows"]] == ["maxwhisper", "openai-whisper"]
     assert written["audio"][0]["reference"] == default_clip().text
     assert "speed-up" in capsys.readouterr().out
+
+
+def test_models_stand_apart_in_the_table(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    result = stage.run(systems=["maxwhisper"])
+    other = replace(result.rows[0], spec=replace(result.rows[0].spec, model="other"))
+    comparison_view.print_table(replace(result, rows=[*result.rows, other, other]))
+    _, _, *below = capsys.readouterr().out.partition("speed-up")[2].splitlines()
+    assert [bool(line.strip()) for line in below[:4]] == [True, False, True, True]
+
+
+def test_nothing_is_left_running_when_the_comparison_is_interrupted(stage: Stage) -> None:
+    """Neither the system that waits for its turn, nor the one that is deep in work and does not hear of it."""
+    def interrupt(line: str) -> None:
+        if "openai-whisper: compiling something" in line:
+            raise KeyboardInterrupt
+
+    stage.said = SimpleNamespace(append=interrupt)  # type: ignore[assignment]
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(openai_whisper={"load_seconds": 60})
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - started < 30
+    assert {row["system"] for row in stage.log} == {"maxwhisper", "openai-whisper"}
 
 
 def test_nothing_is_left_running_when_the_comparison_is_killed(tmp_path: Path) -> None:

@@ -192,6 +192,13 @@ def test_a_file_that_is_not_audio_has_no_length() -> None:
         read_lines({"audio": "a.wav", "language": None, "text": None})
 
 
+def test_a_file_without_audio_has_no_length(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nTwo words.\n")
+    (tmp_path / "manifest.jsonl").write_text('{"audio": "a.srt", "language": "en", "text": null}')
+    with pytest.raises(CorpusError, match=r"manifest\.jsonl:1: the length of .*a\.srt' is unknown: no audio in it"):
+        read_corpus(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

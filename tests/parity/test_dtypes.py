@@ -7,9 +7,9 @@ import pytest
 from max.graph import DeviceRef
 
 from maxwhisper_impl import graphs
-from maxwhisper_impl.errors import DeviceError
+from maxwhisper_impl.errors import DeviceError, OptionError
 from maxwhisper_impl.kernels.fused import FusedOps, packed
-from maxwhisper_impl.runtime import MaxRuntime
+from maxwhisper_impl.runtime import MaxRuntime, open_device
 from maxwhisper_impl.systems import SYSTEMS
 from tests.parity.small_checkpoints import DIMS, small
 
@@ -19,6 +19,22 @@ SMALL = ("bfloat16", "int8")
 def test_an_unknown_dtype_is_refused() -> None:
     with pytest.raises(DeviceError, match=r"dtype 'float64' is not supported: choose float32, bfloat16 or int8"):
         MaxRuntime(small(), dtype="float64")
+
+
+def test_unknown_kernels_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"kernels 'mine' are not for .*: choose fused or stock"):
+        MaxRuntime(small(), kernels="mine")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu:0", "cuda:first", ""])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match=f"unknown device '{name}': choose cpu, cuda or cuda:N"):
+        open_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(DeviceError, match=r"device 'cuda:99' was asked for, but MAX sees [0-9]+ GPUs on this machine"):
+        open_device("cuda:99")
 
 
 @pytest.mark.parametrize("dtype", SMALL)

@@ -95,3 +95,11 @@ def test_graphs_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     load(dims=SIZES["base"])
     assert load(taps=True)[1] == load(taps=True)[1] == ["a", "b"]
     assert session.compiled[2:] == ["the module", "the module", "the artifact"]
+
+
+def test_a_system_without_a_list_of_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processor's name is in the name."""
+    missing = SimpleNamespace(read_text=lambda: (_ for _ in ()).throw(FileNotFoundError()))
+    monkeypatch.setattr(graphs, "Path", lambda path: missing)
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert graphs._processor() == ["arm"]

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import AudioError, LiveText, LiveTranscription, OptionError, Segment, Whisper
-from maxwhisper_impl.audio import SAMPLE_RATE
+from maxwhisper_impl.audio import SAMPLE_RATE, LogMel
+from tests.fuzz.scripted import DIMS, Scripted
 from tests.parity.fake_speech import Hearing, Raw, audio
 
 SECOND = SAMPLE_RATE
@@ -26,7 +27,7 @@ def raw() -> Iterator[None]:
         yield
 
 
-def live(hearing: Hearing, **options: Any) -> LiveTranscription:
+def live(hearing: Any, **options: Any) -> LiveTranscription:
     return Whisper(hearing.dims, hearing).live(**{"language": "en", "temperature": 0.0, **options})
 
 
@@ -185,6 +186,28 @@ def test_silence_after_speech_leaves() -> None:
     list(done.run(chunks(audio(60.0), [SECOND])))
     check(hearing, [LiveText(0, done.text, "")], done)
     assert max(end - start for start, end in hearing.passes[25:]) <= 2.1
+
+
+def test_what_is_no_speech_gives_nothing() -> None:
+    """By the thresholds, whatever the words that the model made of it."""
+    hearing = Hearing()
+    done = live(hearing, no_speech_threshold=0.0, logprob_threshold=None)
+    texts = list(done.run(chunks(audio(9.0), [SECOND])))
+    assert {(text.final, text.provisional) for text in texts} == {("", "")}
+    assert done.segments == []
+    assert len(hearing.passes) > 5
+
+
+def test_the_language_is_detected_until_something_is_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = iter(({"fr": 0.6, "de": 0.4}, {"fr": 0.1, "de": 0.9}))
+    monkeypatch.setattr("maxwhisper_impl.live.detect_language", lambda *_: (None, [next(heard)]))
+    monkeypatch.setattr("maxwhisper_impl.live.LogMel", LogMel)
+    done = live(Scripted(DIMS["tiny"]), language=None)
+    assert done.feed(audio(1.0))[0].final == ""
+    assert done.language == "fr"
+    texts = list(done.run(chunks(audio(5.0), [SECOND])))
+    assert texts[0].final, "the sentence was said twice"
+    assert done.result["language"] == "de"
 
 
 @pytest.mark.parametrize("stops", [(2,), (14, 15)], ids=["all of it", "behind a segment"])

@@ -114,6 +114,8 @@ TRANSCRIBE = [
     pytest.param({"no_speech_threshold": "high"}, "no_speech_threshold='high'", id="threshold a word"),
     pytest.param({"logprob_threshold": float("nan")}, "logprob_threshold=nan", id="threshold NaN"),
     pytest.param({"hallucination_silence_threshold": 2.0}, "needs word_timestamps=True", id="silence without words"),
+    pytest.param({"batch_size": 2, "word_timestamps": True, "hallucination_silence_threshold": 2.0},
+                 "looks back at the windows before, batch_size=2", id="silence in batches"),
     pytest.param({"word_timestamps": True, "append_punctuations": None}, "append_punctuations=None", id="no marks"),
     pytest.param({"word_timestamps": True, "sample_len": 444}, "give at most 443", id="too much text to time words"),
     pytest.param({"clip_timestamps": "0,ten"}, "clip_timestamps='0,ten'", id="clips not numbers"),
@@ -134,6 +136,11 @@ def test_transcribe_refuses(options: dict[str, Any], message: str) -> None:
     """Before the audio is opened: there is no such file."""
     with pytest.raises(OptionError, match=message):
         model("base").transcribe("no-such-file.wav", **options)
+
+
+def test_an_english_model_hears_one_language() -> None:
+    with pytest.raises(OptionError, match="multilingual=True needs a multilingual model"):
+        model("tiny.en").transcribe("no-such-file.wav", multilingual=True)
 
 
 def test_fields_are_openais() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tomllib
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
 
 import maxwhisper_impl
-from maxwhisper_impl import Result, Segment, Word
+from maxwhisper_impl import Result, Segment, Word, cli
+from maxwhisper_impl.dims import SIZES
 from tests import typed_usage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +61,17 @@ def test_dictionaries_have_openais_keys(kind: Any, names: str) -> None:
     """In openai-whisper's order; `test_transcribe.py` compares real results key by key."""
     assert [key for key in kind.__annotations__ if key in kind.__required_keys__] == names.split()
     assert kind.__optional_keys__ == ({"words", "language"} if kind is Segment else set())
+
+
+def test_the_command_runs_only_where_it_is_the_program() -> None:
+    """`python -m maxwhisper_impl`; whoever imports every module of the package starts nothing."""
+    assert importlib.import_module("maxwhisper_impl.__main__").main is cli.main
+
+
+def test_a_model_says_what_it_is() -> None:
+    import whisper
+
+    for name, dims in SIZES.items():
+        ours = maxwhisper_impl.Whisper(dims, SimpleNamespace(alignment_heads=[(1, 2)]))
+        theirs = whisper.Whisper.num_languages.fget(SimpleNamespace(dims=dims, is_multilingual=ours.is_multilingual))
+        assert ours.num_languages == theirs, name

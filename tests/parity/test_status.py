@@ -1,4 +1,4 @@
-"""The status line: rewritten on a terminal, a few lines elsewhere, silent about what is quick."""
+"""The status line: rewritten on a terminal, a few lines elsewhere, silent about what is quick; and what is printed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import io
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from whisper.tokenizer import LANGUAGES
 
+from maxwhisper_impl import Whisper
 from maxwhisper_impl.status import StatusLine
+from tests.fuzz.scripted import DIMS, SENTENCE, Scripted
 
 
 class Screen(io.StringIO):
@@ -61,3 +65,19 @@ def test_a_quick_step_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         status("loading")
         time.sleep(0.2)
     assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("verbose", [True, False, None])
+def test_what_a_transcription_prints(batch_size: int | None, verbose: bool | None,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """In openai-whisper's words; what it says with False is beside the progress bar."""
+    model = Whisper(DIMS["tiny"], Scripted(DIMS["tiny"]))  # type: ignore[arg-type]
+    got = model.transcribe(np.zeros(2 * 16000, np.float32), verbose=verbose, batch_size=batch_size)
+    detected = f"Detected language: {LANGUAGES[got['language']].title()}"
+    lines = {None: [], False: [detected], True: [
+        "Detecting language using up to the first 30 seconds. Use `--language` to specify the language",
+        detected,
+        f"[00:00.000 --> 00:01.500] {SENTENCE}",
+    ]}  # fmt: skip
+    assert capsys.readouterr().out.splitlines() == lines[verbose]

@@ -203,6 +203,21 @@ def test_threads_are_as_many_as_asked(checkpoint: Checkpoint, cache: Path) -> No
         torch.set_num_threads(before)
 
 
+def test_another_process_may_convert_faster(cache: Path, pt_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is then taken; a failure of any other kind is one."""
+    def beaten(source: Path, target: Path, format: str) -> None:
+        if not lost:
+            target.mkdir(parents=True)
+        raise CheckpointError(f"{target}: cannot be written: Directory not empty")
+
+    lost = False
+    monkeypatch.setattr("maxwhisper_impl.weights.convert", beaten)
+    assert converted(pt_file, "ctranslate2").is_dir()
+    lost = True
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        converted(pt_file, "huggingface")
+
+
 def shortest(clips: list[Clip]) -> Clip:
     return min((c for c in clips if c.language == "en" and c.text and c.seconds > 2), key=lambda c: c.seconds)
 

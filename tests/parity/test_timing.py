@@ -241,6 +241,12 @@ def test_windows_of_a_batch_are_aligned_by_themselves() -> None:
         assert runtime.tokens.tolist() == [row]
 
 
+def test_windows_without_text_are_not_read_at_all() -> None:
+    """There is no runtime that could be asked."""
+    nobody: Any = None
+    assert timing.find_alignments(nobody, None, [said([]), said([])]) == [[], []]
+
+
 def test_languages_without_spaces_are_split_at_characters() -> None:
     tokenizer = get_tokenizer(True, language="ja", task="transcribe")
     text = tokenizer.encode("こんにちは、薔薇の世界")

@@ -166,5 +166,7 @@ def test_a_cleared_segment_among_others(name: str) -> None:
 def test_unknown_format_and_option(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="unknown output format 'doc'"):
         get_writer("doc", tmp_path)
+    with pytest.raises(OptionError, match=r"unknown output format 'doc'; there are txt, .* and all"):
+        write_result(RESULT, io.StringIO(), "doc")
     with pytest.raises(OptionError, match="unknown option 'width'"):
         get_writer("srt", tmp_path)(RESULT, "talk.flac", width=3)

@@ -1,0 +1,111 @@
+"""What a process may use of its machine and says of it: CPUs, GPUs, memory, a system in a process of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from maxwhisper_impl import machine, threads, worker
+from maxwhisper_impl.errors import OptionError
+from maxwhisper_impl.systems import SYSTEMS, SystemSpec
+from tests.parity.fake_systems import Fake
+
+
+@pytest.mark.parametrize(("cpus", "rests"), [(0.2, True), (0.3, False)])
+def test_a_process_that_does_not_come_to_rest_is_not_waited_for(
+    cpus: float, rests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "process_time", lambda: cpus * time.perf_counter())
+    started = time.perf_counter()
+    assert threads.until_idle(limit=0.2) == rests
+    assert (time.perf_counter() - started < 0.2) == rests
+
+
+def test_max_is_started_with_as_many_threads_as_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(threads, "_engine_threads", None)
+    monkeypatch.setattr(threads, "available_cpus", lambda: kept[-1] if kept else 4)
+    monkeypatch.setattr(threads, "limit_threads", kept.append)
+    for count in (3, 3, None):
+        threads.start_engine(count)
+    assert kept == [3]
+    with pytest.raises(OptionError, match="num_threads=2: MAX runs with 3 threads in this process"):
+        threads.start_engine(2)
+
+
+def test_a_system_that_cannot_keep_a_process_to_some_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity")
+    monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+    threads.limit_threads(2)
+    with pytest.raises(OptionError, match="threads=1: this system cannot keep a process to fewer than its 2 CPUs"):
+        threads.limit_threads(1)
+
+
+@pytest.mark.parametrize("status", [None, "Name:\tpython\n"], ids=["no /proc", "another /proc"])
+def test_memory_where_the_system_keeps_no_peak(status: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what getrusage knows, which is the same but for what Linux counts late."""
+    want = worker.peak_memory()
+    monkeypatch.setattr(worker, "Path", lambda _: SimpleNamespace(read_text=lambda: told(status)))
+    assert 0.9 * want < worker.peak_memory() < 100 * want  # more where a larger process started this one
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert worker.peak_memory() < want, "bytes there, and not KiB"
+
+
+def test_a_processor_that_the_system_says_nothing_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_cpuinfo", machine._cpuinfo.__wrapped__)
+    monkeypatch.setattr(machine, "Path", lambda _: SimpleNamespace(read_text=lambda: told(None)))
+    monkeypatch.setattr("platform.processor", lambda: "arm")
+    assert machine.processor() == "arm"
+    assert len(machine.fingerprint()) == 12
+
+
+def test_what_a_run_file_begins_with(tmp_path: Path) -> None:
+    """Also outside a checkout, with packages that are not there."""
+    found = machine.run_file("fuzz", tmp_path, ["pytest", "maxwhisper-no-such-package"])
+    assert list(found) == ["kind", "made", "commit", "machine", "versions"]
+    assert (found["kind"], found["commit"]) == ("fuzz", None)
+    assert found["versions"] == {"python": platform.python_version(), "maxwhisper-no-such-package": None,
+                                 "pytest": pytest.__version__}  # fmt: skip
+
+
+def told(text: str | None) -> str:
+    if text is None:
+        raise FileNotFoundError
+    return text
+
+
+@pytest.mark.parametrize(("fails", "count"), [({}, 3), ({"cuInit"}, 0), ({"cuDeviceGetCount"}, 0), (None, 0)])
+def test_gpus_are_those_that_the_driver_counts(fails: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None where it fails, or there is no driver."""
+    def driver(name: str) -> Any:
+        assert name == "libcuda.so.1"
+        if fails is None:
+            raise OSError
+        return SimpleNamespace(cuInit=lambda flags: int("cuInit" in fails), cuDeviceGetCount=counted)
+
+    def counted(place: Any) -> int:
+        place._obj.value = 3
+        return int("cuDeviceGetCount" in fails)
+
+    monkeypatch.setattr(ctypes, "CDLL", driver)
+    assert machine.cuda_devices() == count
+
+
+def test_progress_that_nobody_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SYSTEMS, "maxwhisper", Fake)
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"maxwhisper": {}}))
+    monkeypatch.delattr("__main__.__file__", raising=False)  # or the worker would import pytest first
+    system = worker.Worker(SystemSpec("maxwhisper", str(script)))
+    try:
+        assert system.load().seconds >= 0
+    finally:
+        system.close()
