@@ -175,7 +175,7 @@ class FasterWhisper:
 
 
 class WhisperCpp:
-    """whisper.cpp on the CPU, in float16: a file of float32 matrices ends its process (1.8.5, of pywhispercpp 1.5.1)."""
+    """whisper.cpp on the CPU. In float16: it aborts on float32 matrices (1.8.5, of pywhispercpp 1.5.1)."""
 
     packages: ClassVar[tuple[str, ...]] = ("pywhispercpp",)
     dtypes: ClassVar[tuple[str, ...]] = ("float16",)
@@ -214,10 +214,7 @@ ORACLE = "openai-whisper"
 
 
 def parse_system(name: str) -> tuple[str, str]:
-    """(system, dtype) of "faster-whisper" or "faster-whisper:int8"; OptionError for what is not there.
-
-    A name alone asks for the first of the system's dtypes.
-    """
+    """(system, dtype) of "faster-whisper:int8"; a name alone has its first dtype. OptionError for what is not there."""
     system, colon, dtype = str(name).partition(":")
     if system not in SYSTEMS:
         raise OptionError(f"unknown system {system!r}; there are {', '.join(SYSTEMS)}")

@@ -47,7 +47,7 @@ class WhisperCppModel:
     def transcribe(
         self, audio: np.ndarray, *, language: str | None, task: str, condition_on_previous_text: bool
     ) -> list[Segment]:
-        """`audio` is float32 [n_samples] at 16 kHz. OptionError for an unknown language; MaxWhisperError if it fails."""
+        """`audio` is float32 [n_samples] at 16 kHz. OptionError for an unknown language, MaxWhisperError else."""
         options = self.options(language, task, condition_on_previous_text)
         with _errors(self.library) as errors:
             status = self.library.whisper_full(self.context, options, audio, audio.size)
