@@ -58,7 +58,9 @@ def test_it_loads_the_dims(file: Path, checkpoint: Checkpoint) -> None:
 
 
 @pytest.fixture(scope="module")
-def original(oracle: OpenAI) -> Decoded:
+def original(checkpoint: Checkpoint, oracle: OpenAI) -> Decoded:
+    if checkpoint.source.name.startswith("random-"):
+        pytest.skip("float16 says other words with random weights: many are as likely as the best")
     return oracle.decode(oracle.mel(load_audio(CLIP))[None], language="en", temperature=0.0)[0]
 
 
