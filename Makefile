@@ -1,4 +1,4 @@
-# make compare   MAX, openai-whisper and faster-whisper on the same audio, side by side
+# make compare   MAX, openai-whisper, faster-whisper and whisper.cpp on the same audio, side by side
 # make test      the suite: parity, quality and a short perf smoke
 # make report    both, and one page of what they say: build/report.html
 # Every target makes .venv by itself. PYTHON=python3.12 picks another interpreter (3.11 or newer); ARGS="..." goes to the command.

@@ -219,7 +219,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("audio", nargs="*", metavar="FILE", help="default: the longest reading of ../shared/speech or of fixtures/")
     add("--model", action="append", metavar="NAMES", help="comma-separated, or repeated (default: tiny.en,base)")
-    add("--systems", default="maxwhisper,openai-whisper,faster-whisper", metavar="NAMES",
+    add("--systems", default="maxwhisper,openai-whisper,faster-whisper,whisper.cpp", metavar="NAMES",
         help="comma-separated; a dtype follows a colon: faster-whisper:int8")
     add("--device", default="cpu", help="cpu or cuda, for all of them")
     add("--threads", type=int, default=0, metavar="N", help="for each system; 0: one for each core")
@@ -239,11 +239,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.description = "A checkpoint in another format, tensor for tensor."
+    parser.description = "A checkpoint in another format, tensor for tensor; ggml is whisper.cpp's, in float16."
     add = parser.add_argument
     add("source", metavar="SRC", help="model name, .pt, .npz, Hugging Face folder or CTranslate2 folder")
-    add("target", metavar="OUT", help="name ending in .pt or .npz, or a folder that --format describes")
-    add("--format", choices=("pt", "npz", "huggingface", "ctranslate2"), help="of OUT, where its name does not tell")
+    add("target", metavar="OUT", help="name ending in .pt, .npz or .ggml, or a folder that --format describes")
+    add("--format", choices=("pt", "npz", "huggingface", "ctranslate2", "ggml"),
+        help="of OUT, where its name does not tell")
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:

@@ -7,13 +7,14 @@ greedy, temperature 0 without fallback, one language, no voice activity detectio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from .errors import CheckpointError, MaxWhisperError, OptionError
+from .whisper_cpp import WhisperCppModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,7 @@ class System(Protocol):
     packages: ClassVar[tuple[str, ...]]
     """distributions whose versions belong to its results"""
     dtypes: ClassVar[tuple[str, ...]]
+    """the first one by default"""
 
     def __init__(self, spec: SystemSpec) -> None: ...
 
@@ -169,31 +171,57 @@ class FasterWhisper:
             vad_filter=False,
             word_timestamps=False,
         )
-        listed = list(segments)  # a generator: the work is done here
-        return Transcript(
-            "".join(segment.text for segment in listed),
-            [token for segment in listed for token in segment.tokens],
-            [(segment.start, segment.end, segment.text) for segment in listed],
+        return _from_segments(list(segments))  # a generator: the work is done here
+
+
+class WhisperCpp:
+    """whisper.cpp on the CPU. In float16: it aborts on float32 matrices (1.8.5, of pywhispercpp 1.5.1)."""
+
+    packages: ClassVar[tuple[str, ...]] = ("pywhispercpp",)
+    dtypes: ClassVar[tuple[str, ...]] = ("float16",)
+
+    def __init__(self, spec: SystemSpec) -> None:
+        self.spec = spec
+        self.file: Path | None = None
+        self.model: Any = None
+
+    def prepare(self) -> None:
+        self.file = converted(find_weights(self.spec.model), "model.ggml")
+
+    def load(self, progress: Progress | None = None) -> None:
+        library = _module("_pywhispercpp", "pywhispercpp")
+        if self.spec.device != "cpu":
+            raise MaxWhisperError(f"pywhispercpp has no device {self.spec.device!r}: its wheels compute on the CPU")
+        self.model = WhisperCppModel(library, str(self.file), self.spec.threads)
+
+    def transcribe(self, audio: np.ndarray, pinned: Pinned) -> Transcript:
+        segments = self.model.transcribe(
+            audio,
+            language=_language(pinned, self.model.is_multilingual),
+            task=pinned.task,
+            condition_on_previous_text=pinned.condition_on_previous_text,
         )
+        return _from_segments(segments)
 
 
 SYSTEMS: dict[str, type[System]] = {
     "maxwhisper": MaxWhisper,
     "openai-whisper": OpenAIWhisper,
     "faster-whisper": FasterWhisper,
+    "whisper.cpp": WhisperCpp,
 }
 ORACLE = "openai-whisper"
 
 
 def parse_system(name: str) -> tuple[str, str]:
-    """(system, dtype) of "faster-whisper" or "faster-whisper:int8"; OptionError for what is not there."""
+    """(system, dtype) of "faster-whisper:int8"; a name alone has its first dtype. OptionError for what is not there."""
     system, colon, dtype = str(name).partition(":")
     if system not in SYSTEMS:
         raise OptionError(f"unknown system {system!r}; there are {', '.join(SYSTEMS)}")
     dtypes = SYSTEMS[system].dtypes
     if colon and dtype not in dtypes:
         raise OptionError(f"{system} has no dtype {dtype!r}; there are {', '.join(dtypes)}")
-    return system, dtype or "float32"
+    return system, dtype or dtypes[0]
 
 
 def find_weights(model: str) -> Path:
@@ -204,7 +232,7 @@ def find_weights(model: str) -> Path:
 
 
 def converted(source: Path, name: str) -> Path:
-    """The weights at `source` in another format: `name` (a .pt file, or the folder "ctranslate2") in the user's cache.
+    """The weights at `source` in another format: `name` (a file, or the folder "ctranslate2") in the user's cache.
 
     The cache is keyed by content, so a checkpoint that changes under its name is converted anew.
     """
@@ -253,6 +281,14 @@ def _from_dict(result: dict[str, Any]) -> Transcript:
         result["text"],
         [int(token) for segment in segments for token in segment["tokens"]],
         [(float(segment["start"]), float(segment["end"]), segment["text"]) for segment in segments],
+    )
+
+
+def _from_segments(segments: Sequence[Any]) -> Transcript:
+    return Transcript(
+        "".join(segment.text for segment in segments),
+        [token for segment in segments for token in segment.tokens],
+        [(segment.start, segment.end, segment.text) for segment in segments],
     )
 
 

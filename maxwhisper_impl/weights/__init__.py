@@ -1,4 +1,5 @@
-"""Checkpoints: (dims, tensors) from openai's .pt, Hugging Face and CTranslate2 directories and .npz, and back.
+"""Checkpoints: (dims, tensors) from openai's .pt, Hugging Face and CTranslate2 directories and .npz, and back;
+to whisper.cpp one way.
 
 The only part that knows file formats. Importing it imports neither torch nor MAX.
 """
@@ -50,7 +51,8 @@ def save_checkpoint(checkpoint: Checkpoint, out: str | Path, *, format: str | No
 def convert(src: str | Path, out: str | Path, *, format: str | None = None) -> None:
     """Write the checkpoint at `src` (name or path) to `out`, tensor for tensor, in the same dtype.
 
-    `format` is one of "pt", "npz", "huggingface", "ctranslate2"; `.pt` and `.npz` names tell it, folders do not.
+    `format` is one of "pt", "npz", "huggingface", "ctranslate2", "ggml"; `.pt`, `.npz` and `.ggml` names tell it. ggml,
+    which whisper.cpp reads and nothing here, holds float16 matrices: float32 ones are rounded.
     `out` is whole or not there. Raises OptionError for the format, CheckpointError for the rest."""
     target = _path(out)
     checkpoint = load_checkpoint(src)

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import CheckpointError, OptionError
-from . import ctranslate2, huggingface, npz, openai_pt
+from . import ctranslate2, ggml, huggingface, npz, openai_pt
 from .checkpoint import Checkpoint
 from .files import whole
 
@@ -15,7 +15,9 @@ FORMATS: dict[str, ModuleType] = {
     "ctranslate2": ctranslate2,
     "npz": npz,
 }
-_SUFFIXES = {".pt": "pt", ".npz": "npz"}
+WRITTEN: dict[str, ModuleType] = {**FORMATS, "ggml": ggml}
+"""What `convert` writes; ggml's `read` is an error that says so."""
+_SUFFIXES = {".pt": "pt", ".npz": "npz", ".ggml": "ggml"}
 _WEIGHTS = {huggingface.WEIGHTS: "huggingface", huggingface.INDEX: "huggingface", "model.bin": "ctranslate2"}
 KNOWN = "openai-whisper's .pt, .npz, a folder with config.json and model.safetensors, one with CTranslate2's model.bin"
 
@@ -28,6 +30,8 @@ def format_of(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, NotImplementedError):
+        if ggml.is_ggml(path):
+            return "ggml"
         return _SUFFIXES.get(path.suffix)  # damaged, perhaps; its reader says how
     if any(name.endswith("data.pkl") for name in names):
         return "pt"
@@ -44,7 +48,7 @@ def read_path(path: Path) -> Checkpoint:
     if kind is None:
         raise CheckpointError(f"{path}: no Whisper checkpoint; known are {KNOWN}")
     try:
-        return FORMATS[kind].read(path)
+        return WRITTEN[kind].read(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     except MemoryError as error:
@@ -59,13 +63,13 @@ def write_path(checkpoint: Checkpoint, out: Path, format: str | None = None, sou
     by_name = _SUFFIXES.get(out.suffix)
     kind = format or by_name
     if kind is None:
-        raise OptionError(f"{out}: the name tells no format (.pt and .npz do); give one of {', '.join(FORMATS)}")
-    if kind not in FORMATS:
-        raise OptionError(f"unknown format {kind!r}; known are {', '.join(FORMATS)}")
+        raise OptionError(f"{out}: the name tells no format (.pt, .npz and .ggml do); give one of {', '.join(WRITTEN)}")
+    if kind not in WRITTEN:
+        raise OptionError(f"unknown format {kind!r}; known are {', '.join(WRITTEN)}")
     if by_name not in (None, kind):
         raise OptionError(f"{out}: a name that ends in {out.suffix} says {by_name}, not {kind}")
     try:
         with whole(out) as draft:
-            FORMATS[kind].write(checkpoint, draft, source)
+            WRITTEN[kind].write(checkpoint, draft, source)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be written: {error}") from error
