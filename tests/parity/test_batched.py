@@ -92,7 +92,7 @@ CASES: dict[str, Options] = {
 }
 
 
-SLOW = {"beams", "fallback", "silence", "no timestamps"}
+SLOW = {"beams", "samples", "fallback", "silence", "no timestamps"}
 
 
 @pytest.mark.first_checkpoint

@@ -20,7 +20,7 @@ from tests.parity.conftest import Judge, Probe, Taps, needs
 pytestmark = pytest.mark.random_weights
 
 FEW = settings(
-    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

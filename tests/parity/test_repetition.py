@@ -221,7 +221,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
         initial_tokens(**options)
 
 
-@pytest.mark.first_checkpoint
+@pytest.mark.slow
 def test_in_a_whole_recording(model: Model, peer: Any, clips: list[Clip]) -> None:
     """Through `transcribe`: hotwords in front of every window, and the filters in each."""
     needs(model, "repetition")
