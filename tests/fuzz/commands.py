@@ -192,6 +192,9 @@ class Told:
             raise SystemFailed("the process ended while in transcribe, exit code -11")
         return Transcript(SENTENCE, [1, 2, 3], [(0.0, 1.5, SENTENCE)]), 0.1
 
+    def rest(self) -> None:
+        pass
+
     def peak_memory(self) -> int:
         return 1 << 20
 

@@ -160,7 +160,8 @@ class Options:
             stream = model.stream(audio, **options)
             segments = list(stream)
             result = {"text": stream.text, "segments": segments, "language": stream.language}
-        check_result(result, len(audio) / 16000, words=options.get("word_timestamps") is True)
+        words, ruled = options.get("word_timestamps") is True, options.get("without_timestamps") is not True
+        check_result(result, len(audio) / 16000, words=words, ruled=ruled)
         demand(all(0 <= done <= of for done, of in reports), f"progress: {reports}")
         if set(options) <= HARMLESS and audio is self.audio:
             demand(result["text"].strip() == SENTENCE.strip(), f"said {result['text']!r}")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_impl import cli
-from tests.fuzz import damage, grammar, supervisor
+from maxwhisper_impl.worker import Worker
+from tests.fuzz import commands, damage, grammar, supervisor
 from tests.fuzz.__main__ import ROOT, TARGETS, as_json, table
 from tests.fuzz.case import Case
 from tests.fuzz.supervisor import Report, fuzz
@@ -94,6 +95,11 @@ def test_the_table_and_the_json_say_all(caught: tuple[Report, Path]) -> None:
     assert len(target["failures"]) == len(FAULTS)
     assert target["peak_bytes"] > 64 << 20
     assert target["failures"][0]["command"] in shown
+
+
+def test_what_stands_in_for_a_comparisons_worker_has_all_that_one_has() -> None:
+    asked = {name for name in vars(Worker) if not name.startswith("_")}
+    assert asked <= set(vars(commands.Told))
 
 
 def test_a_target_that_cannot_start_is_no_success(tmp_path: Path) -> None:
