@@ -22,7 +22,7 @@ def check_result(result: Any, seconds: float, *, words: bool = False, ruled: boo
         demand(set(segment) >= set(SEGMENT_FIELDS), f"a segment lacks {set(SEGMENT_FIELDS) - set(segment)}")
         # the last timestamp may lie in the padding of the last window, as in openai-whisper
         start, end = segment["start"], segment["end"]
-        demand(0 <= min(start, end) and max(start, end) <= seconds + 30.1, f"{start} to {end}")
+        demand(min(start, end) >= 0 and max(start, end) <= seconds + 30.1, f"{start} to {end}")
         demand(start <= end or not ruled, f"{start} to {end}")
         figures = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
         demand(all(math.isfinite(segment[name]) for name in figures), f"figures: {[segment[name] for name in figures]}")
