@@ -18,7 +18,7 @@ from .types import check_types
 
 TASKS = ("transcribe", "translate", "lang_id")
 COLDEST = 1e-6
-"""of sampling temperatures; by a lower one float32 logits cannot be divided"""
+"""of sampling temperatures, and the least penalty; by a lower one float32 logits cannot be divided"""
 MOST_ROWS = 256
 """sequences decoded side by side: each has a cache and logits of its own, 6 MB with tiny, 150 MB with large"""
 
@@ -131,8 +131,11 @@ def verify_options(options: DecodingOptions, dims: ModelDimensions) -> DecodingO
     latest = o.max_initial_timestamp
     if latest is not None and not (_is_number(latest) and 0 <= latest < math.inf):
         raise OptionError(f"max_initial_timestamp={latest!r}: give seconds from 0 up, or None")
-    if not _is_number(o.repetition_penalty) or not 0 < o.repetition_penalty < math.inf:
-        raise OptionError(f"repetition_penalty={o.repetition_penalty!r}: give a number above 0; 1 changes nothing")
+    penalty = o.repetition_penalty
+    if not _is_number(penalty) or not COLDEST <= penalty <= 1 / COLDEST:
+        raise OptionError(
+            f"repetition_penalty={penalty!r}: give a number from {COLDEST:g} to {1 / COLDEST:g}; 1 changes nothing"
+        )
     if o.no_repeat_ngram_size != 0:
         verify_count("no_repeat_ngram_size", o.no_repeat_ngram_size, None)
     _verify_seed(o.seed)

@@ -207,7 +207,8 @@ def test_hotwords_have_no_effect_beside_a_prefix() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repetition_penalty": 0}, "repetition_penalty=0: give a number above 0"),
+        ({"repetition_penalty": 0}, "repetition_penalty=0: give a number from 1e-06 to 1e"),
+        ({"repetition_penalty": 1e300}, "repetition_penalty="),
         ({"repetition_penalty": float("nan")}, "repetition_penalty=nan"),
         ({"repetition_penalty": None}, "repetition_penalty=None"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size=-1: give a whole number"),
