@@ -17,9 +17,10 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip, default_corpora, read_corpus
 from maxwhisper_impl.dims import SIZES, ModelDimensions
-from maxwhisper_impl.machine import cuda_devices, processor
+from maxwhisper_impl.machine import processor
 from tests import baselines
 from tests.differences import known_difference
+from tests.gpus import cuda_devices
 from tests.implementations import IMPLEMENTATIONS, Implementation, Model, tap_names
 from tests.quality.wer import groups
 from tests.random_weights import RANDOM, random_weights

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maxwhisper_impl.machine import cuda_devices
+from tests.gpus import cuda_devices
 
 ROOT = Path(__file__).resolve().parents[1]
 

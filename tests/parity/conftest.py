@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -81,6 +81,13 @@ def speech(clips: list[Clip]) -> list[np.ndarray]:
 def recording(clips: list[Clip]) -> np.ndarray:
     """English, two windows: 38.3 s."""
     return joined(clips, "en", 38.3)
+
+
+@pytest.fixture(scope="session")
+def transcribe(model: Model) -> Callable[..., Any]:
+    """Whole recordings, by an implementation that has batches."""
+    needs(model, "batched")
+    return model.transcribe
 
 
 @pytest.fixture(scope="session")

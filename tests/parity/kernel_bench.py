@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from hypothesis import settings
+from hypothesis import strategies as st
 from max.driver import CPU
 from max.dtype import DType
 from max.engine import InferenceSession
@@ -116,11 +118,32 @@ class Bench:
         return self.models[name].execute(*inputs)[0].to_numpy()
 
 
-def draw(seed: int, size: float, *shape: int) -> tuple[np.ndarray, torch.Tensor]:
+EXAMPLES = settings(max_examples=25, deadline=None)
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.sampled_from([1e-3, 1.0, 30.0])
+ROWS = st.sampled_from([1, 2, 5, 6, 7, 31, 32, 33, 65, 200])
+Drawn = tuple[np.ndarray, torch.Tensor]
+
+
+def draw(seed: int, size: float, *shape: int) -> Drawn:
     """Values of one size with one channel far off, as Whisper's are; in float32, and the same in float64."""
     x = np.random.default_rng(seed).standard_normal(shape).astype(np.float32) * np.float32(size)
     x[..., 5] *= 20
     return x, torch.from_numpy(x).double()
+
+
+def linear_inputs(op: str, seed: int, size: float, rows: int, n: int) -> list[Drawn]:
+    """What a linear op reads: x, behind the wide left side of one that adds x to it."""
+    x = draw(seed, size, rows, n, STATE)
+    return [draw(seed + 1, size, rows, n, HIDDEN), x] if op == "residual" else [x]
+
+
+def window_inputs(seed: int, n: int, windows: list[int]) -> tuple[list[np.ndarray], list[torch.Tensor]]:
+    """For `attend`, n queries of each row over the keys of one of three windows; and queries, keys and values of it."""
+    q, q64 = draw(seed, 1.0, len(windows), n, STATE)
+    kv, kv64 = draw(seed + 1, 1.0, 3, KEYS, 3 * STATE)
+    keys, values = kv64[windows, :, STATE : 2 * STATE], kv64[windows, :, 2 * STATE :]
+    return [q, kv, np.array(windows, np.int32)], [q64, keys, values]
 
 
 class Reference:
@@ -144,7 +167,6 @@ class Reference:
 
     def _half(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.dtype == "float32" else nearest_bfloat16(x)
-
 
     def weight(self, name: str, like: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.weights[name]).to(like.dtype)

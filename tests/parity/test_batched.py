@@ -20,20 +20,12 @@ from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.transcribe_options import make_transcribe_options
 from tests.compare import assert_words
-from tests.implementations import Model
-from tests.parity.conftest import needs
 from tests.tolerances import tolerance
 
 Options = dict[str, Any]
 GREEDY: Options = {"language": "en", "temperature": 0.0}
 CLIPS = [0, 11, 11, 19.5, 26, 38.3]
 ROUNDING = tolerance("batch.avg_logprob", "absolute").limit
-
-
-@pytest.fixture(scope="module")
-def transcribe(model: Model) -> Any:
-    needs(model, "batched")
-    return model.transcribe
 
 
 def assert_equal(got: Any, want: Any) -> None:

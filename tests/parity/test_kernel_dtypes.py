@@ -20,18 +20,22 @@ from tests.parity.kernel_bench import (
     CHANNELS,
     CONTEXT,
     DEVICE,
+    EXAMPLES,
     FRAMES,
-    HIDDEN,
     KEYS,
     LINEAR,
+    ROWS,
+    SEEDS,
+    SIZES,
     STATE,
     VOCAB,
     WEIGHTS,
     Bench,
     Reference,
     draw,
+    linear_inputs,
+    window_inputs,
 )  # fmt: skip
-from tests.parity.test_kernels import EXAMPLES, ROWS, SEEDS, SIZES
 
 DTYPES = ("bfloat16", "int8")
 REFERENCES = {dtype: Reference(dtype) for dtype in DTYPES}
@@ -54,9 +58,7 @@ def own(between: np.ndarray) -> torch.Tensor:
 @given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3), n=ROWS)
 @pytest.mark.parametrize("op", LINEAR)
 def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int) -> None:
-    inputs = [draw(seed, size, rows, n, STATE)]
-    if op == "residual":
-        inputs.insert(0, draw(seed + 1, size, rows, n, HIDDEN))
+    inputs = linear_inputs(op, seed, size, rows, n)
     left = [x64 for _, x64 in inputs]
     if op in ("norm_gelu", "vocabulary"):
         left = [own(bench("layer_norm", inputs[0][0]))]
@@ -81,12 +83,10 @@ def test_convolutions(bench: Bench, seed: int, size: float, rows: int) -> None:
 @EXAMPLES
 @given(seed=SEEDS, n=st.sampled_from([1, 5, 6, 7, 97, 130]), windows=st.lists(st.integers(0, 2), min_size=1))
 def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[int]) -> None:
-    q, q64 = draw(seed, 1.0, len(windows), n, STATE)
-    kv, kv64 = draw(seed + 1, 1.0, 3, KEYS, 3 * STATE)
-    keys, values = kv64[windows, :, STATE : 2 * STATE], kv64[windows, :, 2 * STATE :]
-    want = REFERENCES[bench.dtype].attention(q64, keys, values).numpy()
+    inputs, exact = window_inputs(seed, n, windows)
+    want = REFERENCES[bench.dtype].attention(*exact).numpy()
     for way in WAYS:
-        got = bench(f"{way}attend", q, kv, np.array(windows, np.int32))
+        got = bench(f"{way}attend", *inputs)
         compare.assert_tensor(f"{way}attention", got, want, "kernels.attention", dtype=bench.dtype)
 
 

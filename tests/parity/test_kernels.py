@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from max.driver import Buffer
 
@@ -19,22 +19,22 @@ from tests.parity.kernel_bench import (
     CONTEXT,
     DEVICE,
     DIMS,
+    EXAMPLES,
     FRAMES,
     HEADS,
-    HIDDEN,
-    KEYS,
+    ROWS,
+    SEEDS,
+    SIZES,
     STATE,
     VOCAB,
     WEIGHTS,
     Bench,
     Reference,
     draw,
+    linear_inputs,
+    window_inputs,
 )  # fmt: skip
 
-EXAMPLES = settings(max_examples=25, deadline=None)
-SEEDS = st.integers(0, 2**32 - 1)
-SIZES = st.sampled_from([1e-3, 1.0, 30.0])
-ROWS = st.sampled_from([1, 2, 5, 6, 7, 31, 32, 33, 65, 200])
 REFERENCE = Reference()
 
 
@@ -63,9 +63,7 @@ def masked_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: to
 @given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3), n=ROWS)
 @pytest.mark.parametrize("op", ["layer_norm", "plain", "norm_gelu", "residual", "vocabulary"])
 def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int) -> None:
-    inputs = [draw(seed, size, rows, n, STATE)]
-    if op == "residual":
-        inputs.insert(0, draw(seed + 1, size, rows, n, HIDDEN))
+    inputs = linear_inputs(op, seed, size, rows, n)
     got = bench(op, *(x for x, _ in inputs))
     compare.assert_tensor(op, got, REFERENCE.linear(op, *(x64 for _, x64 in inputs)).numpy(), "kernels")
 
@@ -81,11 +79,9 @@ def test_convolutions(bench: Bench, seed: int, size: float, rows: int) -> None:
 @EXAMPLES
 @given(seed=SEEDS, n=st.sampled_from([1, 5, 6, 7, 97, 130]), windows=st.lists(st.integers(0, 2), min_size=1))
 def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[int]) -> None:
-    q, q64 = draw(seed, 1.0, len(windows), n, STATE)
-    kv, kv64 = draw(seed + 1, 1.0, 3, KEYS, 3 * STATE)
-    keys, values = kv64[windows, :, STATE : 2 * STATE], kv64[windows, :, 2 * STATE :]
-    got = bench("attend", q, kv, np.array(windows, np.int32))
-    compare.assert_tensor("attention", got, REFERENCE.attention(q64, keys, values).numpy(), "kernels.attention")
+    inputs, exact = window_inputs(seed, n, windows)
+    want = REFERENCE.attention(*exact).numpy()
+    compare.assert_tensor("attention", bench("attend", *inputs), want, "kernels.attention")
 
 
 @EXAMPLES
@@ -128,9 +124,7 @@ def test_embedding_and_picked_rows(bench: Bench, data: st.DataObject, rows: int,
 def test_half_weights_give_the_same_bits(
     halves: tuple[Bench, Bench], op: str, seed: int, rows: int, n: int, token: int
 ) -> None:
-    inputs: list[np.ndarray] = [draw(seed, 1.0, rows, n, STATE)[0]]
-    if op == "residual":
-        inputs.insert(0, draw(seed + 1, 1.0, rows, n, HIDDEN)[0])
+    inputs = [x for x, _ in linear_inputs(op, seed, 1.0, rows, n)]
     if op == "embed":
         n = min(n, CONTEXT)
         inputs = [np.full((rows, n), token, np.int32), np.zeros((rows, n), np.int32)]

@@ -16,6 +16,7 @@ import pytest
 from maxwhisper_impl import machine, threads, worker
 from maxwhisper_impl.errors import OptionError
 from maxwhisper_impl.systems import SYSTEMS, SystemSpec
+from tests.gpus import cuda_devices
 from tests.parity.fake_systems import Fake
 
 
@@ -96,7 +97,7 @@ def test_gpus_are_those_that_the_driver_counts(fails: Any, count: int, monkeypat
         return int("cuDeviceGetCount" in fails)
 
     monkeypatch.setattr(ctypes, "CDLL", driver)
-    assert machine.cuda_devices() == count
+    assert cuda_devices() == count
 
 
 def test_progress_that_nobody_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

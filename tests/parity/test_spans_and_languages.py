@@ -23,12 +23,6 @@ Options = dict[str, Any]
 GREEDY: Options = {"language": "en", "temperature": 0.0}
 
 
-@pytest.fixture(scope="module")
-def transcribe(model: Model) -> Any:
-    needs(model, "batched")
-    return model.transcribe
-
-
 @pytest.mark.first_checkpoint
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_speech_alone(transcribe: Any, recording: np.ndarray, batch_size: int | None) -> None:
