@@ -117,6 +117,16 @@ FAULTS = (
         ("test_random_logits.py::test_any_options", "test_decoding.py::test_search_times_context[*beams*"),
     ),
     Fault(
+        "filled-up-with-the-least-likely-beams",
+        "search",
+        "maxwhisper_impl/decoding/beam.py",
+        "np.argsort(self.sums)[::-1][:lacking]",
+        "np.argsort(self.sums)[:lacking]",
+        ("tests/parity/test_beams.py",),
+        ("test_beams.py::test_finished_beams_are_filled_up_with_the_likeliest_unfinished_ones",),
+        quick=True,
+    ),
+    Fault(
         "patience-ignored",
         "search",
         BEAM,
