@@ -28,7 +28,8 @@ class Ops(Protocol):
                residual: TensorValue | None = None) -> TensorValue: ...
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue: ...
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue: ...
-    def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue: ...
+    def decoder_layer(self, x: TensorValue, block: str, cache: BufferValue, source: TensorValue, cross: TensorValue,
+                      windows: TensorValue, keys: int) -> dict[str, TensorValue]: ...
     def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue: ...
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue: ...
 
@@ -53,17 +54,12 @@ def audio_encoder(ops: Ops, dims: ModelDimensions, mel: TensorValue, windows: Te
         taps[f"{block}.attn.out.input"] = attended
         x = ops.linear(attended, f"{block}.attn.out", residual=x)
         taps[f"{block}.mlp_ln.input"] = x
-        x = mlp(ops, x, block, taps)
+        hidden = ops.linear(x, f"{block}.mlp.0", norm=f"{block}.mlp_ln", gelu=True)
+        taps[f"{block}.mlp.1"] = hidden
+        x = ops.linear(hidden, f"{block}.mlp.2", residual=x)
+        taps[block] = x
     x = ops.layer_norm(x, "encoder.ln_post")
     taps["encoder.ln_post"] = x
-    return x
-
-
-def mlp(ops: Ops, x: TensorValue, block: str, taps: Taps) -> TensorValue:
-    hidden = ops.linear(x, f"{block}.mlp.0", norm=f"{block}.mlp_ln", gelu=True)
-    taps[f"{block}.mlp.1"] = hidden
-    x = ops.linear(hidden, f"{block}.mlp.2", residual=x)
-    taps[block] = x
     return x
 
 
@@ -90,20 +86,10 @@ def text_decoder(ops: Ops, dims: ModelDimensions, tokens: TensorValue, source: T
     taps["decoder.embedding"] = x
     for i in range(dims.n_text_layer):
         block = f"decoder.blocks.{i}"
-        qkv = ops.linear(x, f"{block}.attn.query+key+value", norm=f"{block}.attn_ln")
-        taps[f"{block}.attn.query+key+value"] = qkv
-        attended = ops.self_attend(qkv, caches[i], source)
-        taps[f"{block}.attn.out.input"] = attended
-        x = ops.linear(attended, f"{block}.attn.out", residual=x)
-        taps[f"{block}.cross_attn_ln.input"] = x
-        query = ops.linear(x, f"{block}.cross_attn.query", norm=f"{block}.cross_attn_ln")
-        taps[f"{block}.cross_attn.query"] = query
-        queries.append(query)
-        attended = ops.attend(query, cross[i], windows, dims.n_audio_ctx)
-        taps[f"{block}.cross_attn.out.input"] = attended
-        x = ops.linear(attended, f"{block}.cross_attn.out", residual=x)
-        taps[f"{block}.mlp_ln.input"] = x
-        x = mlp(ops, x, block, taps)
+        parts = ops.decoder_layer(x, block, caches[i], source, cross[i], windows, dims.n_audio_ctx)
+        taps.update({block + part: value for part, value in parts.items()})
+        queries.append(parts[".cross_attn.query"])
+        x = parts[""]
     logits = ops.linear(ops.pick_rows(x, at), "decoder.token_embedding", norm="decoder.ln")
     taps["logits"] = logits
     return [logits, *queries]

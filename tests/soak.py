@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 WARM_UP = 3
 """Rounds until every buffer has had its largest size."""
 ENDS = 3
-"""Rounds at either end of the others, whose medians are compared."""
+"""Rounds at least at either end of the others, whose medians are compared."""
 FLAT = 0.02
 """How much more memory the last rounds may take than the first ones."""
 SECONDS = 60
@@ -57,17 +57,24 @@ class Soak:
     @property
     def growth(self) -> float | None:
         """Of the last rounds over the first ones behind the warm-up, a fraction; None for too few rounds."""
+        ends = self._ends()
+        return None if ends is None else ends[1] / ends[0] - 1
+
+    def _ends(self) -> tuple[float, float] | None:
+        """Memory in the first and the last quarter of the rounds behind the warm-up: single rounds sway by 2 %."""
         settled = self.memory[WARM_UP:]
-        return None if len(settled) < 2 * ENDS else median(settled[-ENDS:]) / median(settled[:ENDS]) - 1
+        count = max(ENDS, len(settled) // 4)
+        return None if len(settled) < 2 * ENDS else (median(settled[:count]), median(settled[-count:]))
 
     def faults(self) -> list[str]:
         """What is wrong, a line each."""
         faults = list(self.changes)
-        if self.growth is None:
+        ends = self._ends()
+        if ends is None:
             faults.append(f"{len(self.memory)} rounds are too few: {WARM_UP + 2 * ENDS} are needed to compare memory")
-        elif self.growth > FLAT:
-            first, last = (median(part) / 2**20 for part in (self.memory[WARM_UP:][:ENDS], self.memory[-ENDS:]))
-            faults.append(f"memory grew from {first:.1f} to {last:.1f} MiB, {self.growth:+.1%}: at most {FLAT:+.0%}")
+        elif (growth := ends[1] / ends[0] - 1) > FLAT:
+            first, last = (end / 2**20 for end in ends)
+            faults.append(f"memory grew from {first:.1f} to {last:.1f} MiB, {growth:+.1%}: at most {FLAT:+.0%}")
         return faults
 
     def play(self, jobs: Jobs) -> None:

@@ -38,6 +38,17 @@ def packed(name: str, weight: np.ndarray, dtype: str) -> np.ndarray:
     return pack_pairs(weight) if dtype == "bfloat16" or fine else pack_quads(weight)
 
 
+DECODER_LAYER = (".attn.query+key+value", ".attn.out.input", ".cross_attn_ln.input", ".cross_attn.query",
+                 ".cross_attn.out.input", ".mlp_ln.input", ".mlp.1", "")
+"""What a decoder layer's parts put out, in their order, by their names in the suite's taps."""
+_LAYER_WEIGHTS = [
+    f"{part}.{kind}"
+    for part in ("attn_ln", "attn.query+key+value", "attn.out", "cross_attn_ln", "cross_attn.query", "cross_attn.out",
+                 "mlp_ln", "mlp.0", "mlp.2")
+    for kind in ("weight", "bias")
+]
+
+
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
@@ -149,9 +160,19 @@ class FusedOps:
         shape = [*x.shape[:2], int(kv.shape[1]) * HEAD]
         return self._stage("attend", [x, kv, windows], shape, keys=keys, portable=self.portable)
 
-    def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
-        """Causal attention of x `[rows, n, 3 * state]`, after storing its keys and values in the cache."""
-        return self._stage("self_attend", [x, cache, source], [*x.shape[:2], int(x.shape[2]) // 3])
+    def decoder_layer(self, x: TensorValue, block: str, cache: BufferValue, source: TensorValue, cross: TensorValue,
+                      windows: TensorValue, keys: int) -> dict[str, TensorValue]:
+        """A decoder layer of x `[rows, n, state]`: what each of its parts puts out, itself (under "") last.
+
+        The self-attention's keys and values are stored in the cache; `source` and `windows` are `text_decoder`'s."""
+        state, hidden = int(x.shape[2]), self.weights[f"{block}.mlp.0.bias"].shape[0]
+        parts = dict.fromkeys(DECODER_LAYER, state) | {DECODER_LAYER[0]: 3 * state, ".mlp.1": hidden}
+        names = [f"{block}.{part}" for part in _LAYER_WEIGHTS]
+        values = [x, cache, source, cross, windows, *map(self.weight, names)]
+        outs = [TensorType(DType.float32, [*x.shape[:2], width], self.device) for width in parts.values()]
+        parameters = {"keys": keys, "portable": self.portable}
+        results = ops.inplace_custom("whisper.decoder_layer", self.device, values, outs, parameters)
+        return {part: result.tensor for part, result in zip(parts, results, strict=True)}
 
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
         """x `[rows, n, state]` at the positions `at`, the same in every row."""

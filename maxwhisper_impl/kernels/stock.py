@@ -9,6 +9,7 @@ from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, Graph, TensorValue, Weight, ops
 
 from ..dims import ModelDimensions
+from .fused import DECODER_LAYER
 
 HEAD = 64
 EPSILON = 1e-5
@@ -88,6 +89,18 @@ class StockOps:
         mine = ops.gather(kv, windows, axis=0)
         q = self._heads(x[:, :, : heads * HEAD], heads)
         return self._merge(self._weigh(q, mine[:, 0], mine[:, 1]))
+
+    def decoder_layer(self, x: TensorValue, block: str, cache: BufferValue, source: TensorValue, cross: TensorValue,
+                      windows: TensorValue, keys: int) -> dict[str, TensorValue]:
+        qkv = self.linear(x, f"{block}.attn.query+key+value", norm=f"{block}.attn_ln")
+        attended = self.self_attend(qkv, cache, source)
+        said = self.linear(attended, f"{block}.attn.out", residual=x)
+        query = self.linear(said, f"{block}.cross_attn.query", norm=f"{block}.cross_attn_ln")
+        heard = self.attend(query, cross, windows, keys)
+        both = self.linear(heard, f"{block}.cross_attn.out", residual=said)
+        hidden = self.linear(both, f"{block}.mlp.0", norm=f"{block}.mlp_ln", gelu=True)
+        y = self.linear(hidden, f"{block}.mlp.2", residual=both)
+        return dict(zip(DECODER_LAYER, (qkv, attended, said, query, heard, both, hidden, y), strict=True))
 
     def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
         rows, n, width = x.shape

@@ -36,6 +36,14 @@ LAYERS = {
     "decoder.narrow": (STATE, HIDDEN),
     "decoder.token_embedding": (VOCAB, STATE),
 }
+BLOCK = "decoder.blocks.0"
+NORMS = ("attn_ln", "cross_attn_ln", "mlp_ln")
+LAYERS |= {f"{BLOCK}.{name}": (STATE,) for name in NORMS}
+LAYERS |= {f"{BLOCK}.{attn}.{name}": (STATE, STATE)
+           for attn in ("attn", "cross_attn") for name in ("query", "key", "value", "out")}
+LAYERS |= {f"{BLOCK}.mlp.0": (HIDDEN, STATE), f"{BLOCK}.mlp.2": (STATE, HIDDEN)}
+WITHOUT_BIAS = ("decoder.token_embedding", f"{BLOCK}.attn.key", f"{BLOCK}.cross_attn.key")
+ROWS_OF_LAYER = 3
 LINEAR = ("plain", "norm_gelu", "residual", "vocabulary")
 
 
@@ -47,7 +55,7 @@ def _weights() -> dict[str, np.ndarray]:
     }
     for name, shape in LAYERS.items():
         tensors[f"{name}.weight"] = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
-        if name != "decoder.token_embedding":
+        if name not in WITHOUT_BIAS:
             tensors[f"{name}.bias"] = rng.standard_normal(shape[0])
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
@@ -73,7 +81,7 @@ class Bench:
     def _stage_all(self, prefix: str, ops: Any) -> None:
         x = self.floats("rows", "n", STATE)
         wide = self.floats("rows", "n", HIDDEN)
-        qkv = self.floats("rows", "n", 3 * STATE)
+        kv = self.floats("windows", KEYS, 3 * STATE)
         cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), DEVICE)
 
         def conv(mel: Any) -> Any:
@@ -83,6 +91,10 @@ class Bench:
         def attend(x: Any, kv: Any, windows: Any) -> Any:
             return ops.attend(x, ops.pack_kv(kv, STATE), windows, KEYS)
 
+        def decoder_layer(x: Any, cache: Any, source: Any, kv: Any, windows: Any) -> list[Any]:
+            parts = ops.decoder_layer(x, BLOCK, cache, source, ops.pack_kv(kv, STATE), windows, KEYS)
+            return list(parts.values())
+
         stages: dict[str, tuple[list[Any], Callable[..., Any]]] = {
             "layer_norm": ([x], lambda x: ops.layer_norm(x, "decoder.norm")),
             "plain": ([x], lambda x: ops.linear(x, "decoder.wide")),
@@ -90,17 +102,19 @@ class Bench:
             "residual": ([wide, x], lambda x, y: ops.linear(x, "decoder.narrow", residual=y)),
             "vocabulary": ([x], lambda x: ops.linear(x, "decoder.token_embedding", norm="decoder.norm")),
             "conv": ([self.floats("rows", CHANNELS, FRAMES)], conv),
-            "attend": ([x, self.floats("windows", KEYS, 3 * STATE), self.ids("rows")], attend),
+            "attend": ([x, kv, self.ids("rows")], attend),
             "first": ([self.floats("rows", CHANNELS, FRAMES)],
                       lambda mel: ops.conv(ops.frames(mel), "encoder.conv1", stride=1)),
-            "pack_kv": ([self.floats("windows", KEYS, 3 * STATE)], lambda kv: ops.pack_kv(kv, STATE)),
-            "self_attend": ([qkv, cache, self.ids("rows", "length")], ops.self_attend),
+            "pack_kv": ([kv], lambda kv: ops.pack_kv(kv, STATE)),
+            "decoder_layer": ([x, cache, self.ids("rows", "length"), kv, self.ids("rows")], decoder_layer),
+            **{name: ([x], partial(ops.layer_norm, name=f"{BLOCK}.{name}")) for name in NORMS},
             "embed": ([self.ids("rows", "n"), self.ids("rows", "length")], ops.embed),
             "pick_rows": ([x, self.ids("picked")], ops.pick_rows),
         }
         for name, (inputs, op) in stages.items():
             with Graph(prefix + name, input_types=inputs, module=self.module, kernel_library=self.library) as graph:
-                graph.output(op(*(v.buffer if isinstance(v.type, BufferType) else v.tensor for v in graph.inputs)))
+                results = op(*(v.buffer if isinstance(v.type, BufferType) else v.tensor for v in graph.inputs))
+                graph.output(*(results if isinstance(results, list) else [results]))
 
     def load(self, weights: dict[str, np.ndarray]) -> Bench:
         """Other weights of the same dtypes."""
@@ -115,7 +129,10 @@ class Bench:
         return TensorType(DType.int32, shape, DEVICE)
 
     def __call__(self, name: str, *inputs: Any) -> np.ndarray:
-        return self.models[name].execute(*inputs)[0].to_numpy()
+        return self.all(name, *inputs)[0]
+
+    def all(self, name: str, *inputs: Any) -> list[np.ndarray]:
+        return [result.to_numpy() for result in self.models[name].execute(*inputs)]
 
 
 EXAMPLES = settings(max_examples=25, deadline=None)
@@ -171,8 +188,8 @@ class Reference:
     def weight(self, name: str, like: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.weights[name]).to(like.dtype)
 
-    def norm(self, x: torch.Tensor) -> torch.Tensor:
-        gamma, beta = (self.weight(f"decoder.norm.{kind}", x) for kind in ("weight", "bias"))
+    def norm(self, x: torch.Tensor, name: str = "decoder.norm") -> torch.Tensor:
+        gamma, beta = (self.weight(f"{name}.{kind}", x) for kind in ("weight", "bias"))
         return F.layer_norm(x, (STATE,), gamma, beta, 1e-5)
 
     def product(self, x: torch.Tensor, name: str) -> torch.Tensor:

@@ -16,6 +16,7 @@ from maxwhisper_impl.kernels.fused import FusedOps
 from maxwhisper_impl.kernels.packing import bfloat16_bits, pack_pairs, pack_quads, quantize, words
 from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
+from tests.parity.decoder_layer import check_layer
 from tests.parity.kernel_bench import (
     CHANNELS,
     CONTEXT,
@@ -88,6 +89,13 @@ def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[
     for way in WAYS:
         got = bench(f"{way}attend", *inputs)
         compare.assert_tensor(f"{way}attention", got, want, "kernels.attention", dtype=bench.dtype)
+
+
+@EXAMPLES
+@given(seed=SEEDS, splits=st.lists(st.integers(1, 7), min_size=1, max_size=4), data=st.data())
+@pytest.mark.parametrize("way", WAYS)
+def test_decoder_layer(bench: Bench, way: str, seed: int, splits: list[int], data: st.DataObject) -> None:
+    check_layer(bench, REFERENCES[bench.dtype], way, seed, splits, data)
 
 
 @EXAMPLES

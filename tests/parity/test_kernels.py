@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from max.driver import Buffer
 
 from maxwhisper_impl.kernels.fused import FusedOps, stored_as
 from maxwhisper_impl.kernels.packing import pack
 from maxwhisper_impl.kernels.stock import StockOps
 from tests import compare
+from tests.parity.decoder_layer import check_layer
 from tests.parity.kernel_bench import (
     CHANNELS,
     CONTEXT,
     DEVICE,
-    DIMS,
     EXAMPLES,
     FRAMES,
-    HEADS,
     ROWS,
     SEEDS,
     SIZES,
-    STATE,
     VOCAB,
     WEIGHTS,
     Bench,
@@ -52,11 +47,6 @@ def halves() -> tuple[Bench, Bench]:
     as_half.load(half)
     as_float.load({name: tensor.astype(np.float32) for name, tensor in half.items()})
     return as_half, as_float
-
-
-def masked_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    q, k, v = (t.unflatten(2, (HEADS, 64)).transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 @EXAMPLES
@@ -86,24 +76,8 @@ def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[
 
 @EXAMPLES
 @given(seed=SEEDS, splits=st.lists(st.integers(1, 7), min_size=1, max_size=4), data=st.data())
-def test_attention_behind_a_cache(bench: Bench, seed: int, splits: list[int], data: st.DataObject) -> None:
-    """Prefill and steps over rows that swap their pasts, as beams do: what is new is written before it is read."""
-    rows = 3
-    past = torch.zeros(rows, 0, 3 * STATE, dtype=torch.float64)
-    cache = Buffer.from_numpy(np.full(bench.ops.cache_shape(DIMS, rows), 1e30, np.float32))  # never read unwritten
-    source = np.zeros((rows, 0), np.int32)
-    for number, n in enumerate(splits[: CONTEXT // 7]):
-        x, x64 = draw(seed + number, 1.0, rows, n, 3 * STATE)
-        order = data.draw(st.lists(st.integers(0, rows - 1), min_size=rows, max_size=rows))
-        own = np.repeat(np.arange(rows, dtype=np.int32)[:, None], n, axis=1)
-        source = np.ascontiguousarray(np.concatenate([source[order], own], axis=1))
-        past = torch.cat([past[order], x64], dim=1)
-        length = past.shape[1]
-        mask = torch.arange(length)[None] <= torch.arange(length - n, length)[:, None]
-        q, k, v = past.split(STATE, dim=2)
-        got = bench("self_attend", x, cache, source)
-        want = masked_attention(q[:, -n:], k, v, mask)
-        compare.assert_tensor(f"part {number}", got, want.numpy(), "kernels.attention")
+def test_decoder_layer(bench: Bench, seed: int, splits: list[int], data: st.DataObject) -> None:
+    check_layer(bench, REFERENCE, "", seed, splits, data)
 
 
 @EXAMPLES

@@ -45,6 +45,13 @@ def test_too_few_rounds_prove_nothing() -> None:
     assert "too few" in Soak(memory=[1] * (WARM_UP + 2 * ENDS - 1)).faults()[0]
 
 
+def test_rounds_that_sway_are_no_growth_and_a_slow_one_is() -> None:
+    sway = [0, 4, -3, 2, 5, -4, 1, -2, 3, -1]
+    calm = [1000 + 5 * sway[i % 10] for i in range(80)]
+    assert not Soak(memory=calm).faults()
+    assert "memory grew" in Soak(memory=[m + i // 2 for i, m in enumerate(calm)]).faults()[0]
+
+
 def test_the_run_file_says_what_was_seen() -> None:
     seen = Soak(memory=[100] * 6 + [103] * 6, changes=["job: in round 2 …"])
     written = json.loads(json.dumps(as_json(seen, 0.5)))

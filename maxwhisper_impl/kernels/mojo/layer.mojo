@@ -7,7 +7,8 @@ from max.algorithm import sync_parallelize
 from max.runtime.asyncrt import parallelism_level
 from std.math import erf, sqrt
 
-from .tile import COLUMNS, F32, GROUP, ROWS, Stored, Vector, W, multiply_row, multiply_rows
+from .team import Team, counters_of
+from .tile import COLUMNS, F32, GROUP, I32, ROWS, Stored, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_row as multiply_word_row
 from .tile_words import multiply_rows as multiply_word_rows
 from .words import QUADS, U32, dequantize, in_words, quantize_row, round_row
@@ -15,6 +16,8 @@ from .words import QUADS, U32, dequantize, in_words, quantize_row, round_row
 comptime EPSILON = Float32(1e-5)
 comptime FEW_ROWS = 64
 """Up to here the weights are the larger side, and threads share their columns instead of the rows."""
+comptime PIECES = 8
+"""Of a product's columns for each worker: so many that none waits long for the last one."""
 comptime BLOCK = 65536
 """Floats, or words, of the left side that a task keeps in its cache while the panels pass by."""
 
@@ -76,111 +79,124 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
                     for lane in range(self.n - at):
                         y.unsafe_store(i * self.n + at + lane, value[lane] + self.bias.unsafe_load(at + lane))
 
+    def share(self, mut team: Team, x: F32, stride: Int, y: F32, rows: Int):
+        """A worker's part of a phase: the product of all `rows` of x."""
+        var groups = (self.n + GROUP - 1) // GROUP
+        if rows <= FEW_ROWS:
+            self.share_columns(team, x, stride, y, rows, groups)
+            return
+        var size = max(ROWS, min(96, BLOCK // Left[Self.T].width(self.k) // ROWS * ROWS))
+        var pieces = (rows + size - 1) // size
+        var piece = team.claim(pieces)
+        while piece >= 0:
+            var row = piece * size
+            var left = Left[Self.T](self, x.unsafe_offset(row * stride), stride, min(size, rows - row))
+            var at = row * self.n
+            self.block(left, y.unsafe_offset(at), self.residual.unsafe_offset(at), 0, groups)
+            piece = team.claim(pieces)
+        team.wait(pieces)
+
+    def share_columns(self, mut team: Team, x: F32, stride: Int, y: F32, rows: Int, groups: Int):
+        """Weights are the larger side: they are claimed, and each worker prepares all rows for itself."""
+        var size = max(1, groups // (PIECES * team.workers))
+        var pieces = (groups + size - 1) // size
+        var piece = team.claim(pieces)
+        if piece >= 0:
+            var left = Left[Self.T](self, x, stride, rows)
+            while piece >= 0:
+                self.block(left, y, self.residual, piece * size, min(groups, (piece + 1) * size))
+                piece = team.claim(pieces)
+        team.wait(pieces)
+
     @no_inline
-    def block(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
-        """All `rows` of `x` against the groups of panels `first` to `last`."""
-        var room = List[Float32](unsafe_uninit_length=max(GROUP, rows * COLUMNS))
-        var product = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        for group in range(first, last):
-            var column = group * GROUP
-            if rows == 1:
-                multiply_row(x, self.weight.unsafe_offset(column * self.k), self.k, self.k, product)
-                self.finish(product, GROUP, 1, y, residual, column)
-                continue
-            for at in range(column, column + GROUP, COLUMNS):
-                multiply_rows(rows, x, stride, self.weight.unsafe_offset(at * self.k), self.k, self.k, product, COLUMNS)
-                self.finish(product, COLUMNS, rows, y, residual, at)
+    def block(self, left: Left[Self.T], y: F32, residual: F32, first: Int, last: Int):
+        """All rows of `left` against the groups of panels `first` to `last`."""
+        var rows = left.rows
+        var across = GROUP if rows == 1 else COLUMNS
+        for at in range(first * GROUP, last * GROUP, across):
+            comptime if in_words[Self.T]():
+                var words = left.values.unsafe_bitcast[UInt32]()
+                var panel = self.weight.unsafe_bitcast[UInt32]().unsafe_offset(at * self.lines)
+                var width = Left[Self.T].width(self.k)
+                if rows == 1:
+                    multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, left.product)
+                else:
+                    multiply_word_rows[Self.T, Self.portable](
+                        rows, words, left.stride, panel, self.lines, width, left.product, COLUMNS
+                    )
+                comptime if Self.T == QUADS:
+                    dequantize(left.product, rows, across, panel, self.lines, left.steps, left.zeros)
+            else:
+                var panel = self.weight.unsafe_offset(at * self.k)
+                if rows == 1:
+                    multiply_row(left.values, panel, self.k, self.k, left.product)
+                else:
+                    multiply_rows(rows, left.values, left.stride, panel, self.k, self.k, left.product, COLUMNS)
+            self.finish(left.product, across, rows, y, residual, at)
+
+    def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
+        """The whole product, as an op of its own."""
+        var layer = self
+        var room = counters_of(1)
+        var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var workers = parallelism_level(None)
+
+        def work(task: Int) {imm}:
+            var team = Team(counters, workers)
+            layer.share(team, x, stride, y, rows)
+
+        sync_parallelize(work, workers)
         _ = room^  # not before the last read through its pointer
+
+
+struct Left[T: DType](Movable):
+    """The left side of a product: rows as they are, or normed, or made words of; and a worker's room for sums."""
+
+    var rows: Int
+    var values: F32
+    """Floats, or the bits of words."""
+    var stride: Int
+    var steps: F32
+    """Of quads, a number's size in each row."""
+    var zeros: I32
+    """Of quads, the number that is 0 in each row."""
+    var product: F32
+    var room: List[Float32]
+    var offsets: List[Int32]
+
+    def __init__[portable: Bool](out self, layer: Layer[Self.T, portable], x: F32, stride: Int, rows: Int):
+        var prepares = in_words[Self.T]() or layer.norm
+        var width = Self.width(layer.k) if prepares else 0
+        var sums = max(GROUP, rows * COLUMNS)
+        self.room = List[Float32](unsafe_uninit_length=sums + rows * width + layer.k + rows)
+        self.offsets = List[Int32](unsafe_uninit_length=rows)
+        self.rows = rows
+        self.product = self.room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        self.values = self.product.unsafe_offset(sums) if prepares else x
+        self.stride = width if prepares else stride
+        self.steps = self.product.unsafe_offset(sums + rows * width + layer.k)
+        self.zeros = self.offsets.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var normed = self.product.unsafe_offset(sums + rows * width)
+        for row in range(rows if prepares else 0):
+            var source = x.unsafe_offset(row * stride)
+            var into = self.values.unsafe_offset(row * width)
+            comptime if in_words[Self.T]():
+                if layer.norm:
+                    normalize(source, normed, layer.k, layer.gamma, layer.beta)
+                    source = normed
+                var words = into.unsafe_bitcast[UInt32]()
+                comptime if Self.T == QUADS:
+                    quantize_row(source, layer.k, words, self.steps.unsafe_offset(row), self.zeros.unsafe_offset(row))
+                else:
+                    round_row(source, layer.k, words)
+            else:
+                normalize(source, into, layer.k, layer.gamma, layer.beta)
 
     @staticmethod
     def width(k: Int) -> Int:
-        """Floats or words of a row on the left side."""
+        """Floats or words of a prepared row."""
         comptime if in_words[Self.T]():
             comptime each = 4 if Self.T == QUADS else 2
             return (k + each - 1) // each
         else:
             return k
-
-    @no_inline
-    def word_block(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
-        """As `block`, of rows that are normed where asked for, and then made words of."""
-        var width = Self.width(self.k)
-        var room = List[Float32](unsafe_uninit_length=rows * width + self.k + rows + max(GROUP, rows * COLUMNS))
-        var left = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var normed = left.unsafe_offset(rows * width)
-        var steps = normed.unsafe_offset(self.k)
-        var product = steps.unsafe_offset(rows)
-        var offsets = List[Int32](unsafe_uninit_length=rows)
-        var zeros = offsets.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var words = left.unsafe_bitcast[UInt32]()
-        for row in range(rows):
-            var source = x.unsafe_offset(row * stride)
-            if self.norm:
-                normalize(source, normed, self.k, self.gamma, self.beta)
-                source = normed
-            comptime if Self.T == QUADS:
-                quantize_row(
-                    source, self.k, words.unsafe_offset(row * width), steps.unsafe_offset(row), zeros.unsafe_offset(row)
-                )
-            else:
-                round_row(source, self.k, words.unsafe_offset(row * width))
-        var across = GROUP if rows == 1 else COLUMNS
-        for at in range(first * GROUP, last * GROUP, across):
-            var panel = self.weight.unsafe_bitcast[UInt32]().unsafe_offset(at * self.lines)
-            if rows == 1:
-                multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, product)
-            else:
-                multiply_word_rows[Self.T, Self.portable](
-                    rows, words, width, panel, self.lines, width, product, COLUMNS
-                )
-            comptime if Self.T == QUADS:
-                dequantize(product, rows, across, panel, self.lines, steps, zeros)
-            self.finish(product, across, rows, y, residual, at)
-        _ = room^  # not before the last read through its pointer
-        _ = offsets^
-
-    def normed_block(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
-        comptime if in_words[Self.T]():
-            self.word_block(x, stride, y, residual, rows, first, last)
-        else:
-            self.normed_floats(x, stride, y, residual, rows, first, last)
-
-    def normed_floats(self, x: F32, stride: Int, y: F32, residual: F32, rows: Int, first: Int, last: Int):
-        if not self.norm:
-            self.block(x, stride, y, residual, rows, first, last)
-            return
-        var scratch = List[Float32](unsafe_uninit_length=rows * self.k)
-        var normed = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        for row in range(rows):
-            normalize(x.unsafe_offset(row * stride), normed.unsafe_offset(row * self.k), self.k, self.gamma, self.beta)
-        self.block(normed, self.k, y, residual, rows, first, last)
-        _ = scratch^
-
-    def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
-        var layer = self
-        var groups = (self.n + GROUP - 1) // GROUP
-        if rows <= FEW_ROWS:
-            var tasks = min(groups, parallelism_level(None))
-
-            def columns(task: Int) {imm}:
-                layer.normed_block(
-                    x, stride, y, layer.residual, rows, task * groups // tasks, (task + 1) * groups // tasks
-                )
-
-            sync_parallelize(columns, tasks)
-        else:
-            var size = max(ROWS, min(96, BLOCK // Self.width(self.k) // ROWS * ROWS))
-
-            def lines(task: Int) {imm}:
-                var row = task * size
-                layer.normed_block(
-                    x.unsafe_offset(row * stride),
-                    stride,
-                    y.unsafe_offset(row * layer.n),
-                    layer.residual.unsafe_offset(row * layer.n),
-                    min(size, rows - row),
-                    0,
-                    groups,
-                )
-
-            sync_parallelize(lines, (rows + size - 1) // size)

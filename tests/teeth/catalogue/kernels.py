@@ -4,9 +4,9 @@ from tests.teeth.fault import Fault
 
 FUSED = "maxwhisper_impl/kernels/fused.py"
 PACKING = "maxwhisper_impl/kernels/packing.py"
-ATTENTION, EMBEDDING, HEADS, LAYER, LINEAR, WORDS = (
+ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, WORDS = (
     f"maxwhisper_impl/kernels/mojo/{name}.mojo"
-    for name in ("attention", "embedding", "heads", "layer", "linear", "words")
+    for name in ("attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "words")
 )
 FILE = "test_kernels.py"
 CONV, CROSS, SELF, EMBED, ROWS = (
@@ -14,7 +14,7 @@ CONV, CROSS, SELF, EMBED, ROWS = (
     for name in (
         "convolutions",
         "attention_over_a_window",
-        "attention_behind_a_cache",
+        "decoder_layer",
         "embedding_and_picked_rows",
         "linear",
     )
@@ -44,17 +44,17 @@ FAULTS = (
         "1",
         CROSS,
         ATTENTION,
-        "source.unsafe_offset((row * n + t) * q_stride + head * HEAD)",
-        "source.unsafe_offset((row * n + t) * q_stride)",
+        "x.unsafe_offset((row * n + t) * x_stride + head * HEAD)",
+        "x.unsafe_offset((row * n + t) * x_stride)",
         quick=True,
     ),
     kernel(
         "the-newest-key-is-not-written",
         "1",
         SELF,
-        ATTENTION,
-        "            for t in range(n):\n                var k = qkv",
-        "            for t in range(n - 1):\n                var k = qkv",
+        CAUSAL,
+        "        for t in range(n):\n            var k = qkv",
+        "        for t in range(n - 1):\n            var k = qkv",
         quick=True,
     ),
     kernel(
@@ -86,9 +86,9 @@ FAULTS = (
         "attends-the-future",
         "2",
         SELF,
-        ATTENTION,
-        "var count = past + t + 1",
-        "var count = length",
+        CAUSAL,
+        "self.length - n + t + 1, scores",
+        "self.length, scores",
     ),
     kernel(
         "first-rows-instead-of-those-asked-for",
@@ -103,26 +103,40 @@ FAULTS = (
         "2",
         f"{ROWS}[fused-residual]",
         LAYER,
-        "layer.residual.unsafe_offset(row * layer.n),",
-        "layer.residual,",
+        "self.residual.unsafe_offset(at), 0, groups)",
+        "self.residual, 0, groups)",
     ),
     kernel(
         "every-row-hears-the-first-window",
         "3",
         CROSS,
         ATTENTION,
-        "(Int(window.unsafe_load(row)) * heads + head)",
-        "(Int(window.unsafe_load(row)) * 0 + head)",
+        "(Int(self.windows.unsafe_load(row)) * self.heads + head)",
+        "(Int(self.windows.unsafe_load(row)) * 0 + head)",
     ),
     kernel(
         "keys-of-the-rows-own-slot",
         "3",
         SELF,
-        ATTENTION,
-        "var at = ((Int(slots_here.unsafe_load(p)) * heads + head) * positions + p) * HEAD\n"
-        "                    scores.unsafe_store",
-        "var at = ((row * heads + head) * positions + p) * HEAD\n"
-        "                    scores.unsafe_store",
+        CAUSAL,
+        "self.keys.unsafe_offset(self.at(slots, head, p))",
+        "self.keys.unsafe_offset(self.at(slots.unsafe_offset(count - 1 - p), head, p))",
+    ),
+    kernel(
+        "a-layer-adds-to-what-came-before-the-window",
+        "4",
+        SELF,
+        DECODER,
+        "adds=True, residual=room_of(both)",
+        "adds=True, residual=room_of(said)",
+    ),
+    kernel(
+        "values-of-the-rows-own-slot",
+        "5",
+        SELF,
+        CAUSAL,
+        "            var at = self.at(slots, head, p)\n            var weight",
+        "            var at = self.at(slots.unsafe_offset(count - 1 - p), head, p)\n            var weight",
     ),
     kernel(
         "gelu-a-little-off",

@@ -1,0 +1,82 @@
+"""Causal attention behind a cache of keys and values: a decoder's over what it has said."""
+
+from std.memory import stack_allocation
+
+from .heads import HEAD, SCALE, softmax
+from .team import Team
+from .tile import F32, I32, Vector, W
+
+
+@always_inline
+def dot(a: F32, b: F32) -> Float32:
+    var total = Vector(0)
+    comptime for d in range(0, HEAD, W):
+        total = a.unsafe_load[width=W](d).fma(b.unsafe_load[width=W](d), total)
+    return total.reduce_add()
+
+
+@fieldwise_init
+struct Causal(ImplicitlyCopyable):
+    """Rows of queries, keys and values behind what the cache holds of each row's past."""
+
+    var keys: F32
+    """`[slots, heads, positions, 64]`"""
+    var values: F32
+    var source: I32
+    """`[rows, length]`: the slot in which each of a row's positions is stored; the last ones are new, in its own."""
+    var heads: Int
+    var positions: Int
+    var length: Int
+
+    def share(self, mut team: Team, x: F32, y: F32, rows: Int, n: Int):
+        """A worker's part of a phase: x `[rows, n, 3 * heads * 64]`, y `[rows, n, heads * 64]`."""
+        var pieces = rows * self.heads
+        var scratch = List[Float32](unsafe_uninit_length=(self.length + W) // W * W)
+        var scores = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var width = self.heads * HEAD
+        var piece = team.claim(pieces)
+        while piece >= 0:
+            var head = piece % self.heads
+            var row = piece // self.heads
+            var qkv = x.unsafe_offset(row * n * 3 * width + head * HEAD)
+            var slots = self.source.unsafe_offset(row * self.length)
+            self.store(qkv, slots, head, n)
+            for t in range(n):
+                var into = y.unsafe_offset((row * n + t) * width + head * HEAD)
+                self.attend(qkv.unsafe_offset(t * 3 * width), slots, head, self.length - n + t + 1, scores, into)
+            piece = team.claim(pieces)
+        team.wait(pieces)
+        _ = scratch^  # not before the last read through its pointer
+
+    @always_inline
+    def at(self, slots: I32, head: Int, p: Int) -> Int:
+        """Where the cache holds position `p` of a head."""
+        return ((Int(slots.unsafe_load(p)) * self.heads + head) * self.positions + p) * HEAD
+
+    def store(self, qkv: F32, slots: I32, head: Int, n: Int):
+        """What is new is written before it is read."""
+        var width = self.heads * HEAD
+        for t in range(n):
+            var k = qkv.unsafe_offset(t * 3 * width + width)
+            var at = self.at(slots, head, self.length - n + t)
+            for d in range(0, HEAD, W):
+                self.keys.unsafe_store(at + d, k.unsafe_load[width=W](d))
+                self.values.unsafe_store(at + d, k.unsafe_load[width=W](width + d))
+
+    @no_inline
+    def attend(self, q: F32, slots: I32, head: Int, count: Int, scores: F32, y: F32):
+        """One query over the first `count` positions."""
+        for p in range(count):
+            scores.unsafe_store(p, dot(q, self.keys.unsafe_offset(self.at(slots, head, p))) * SCALE)
+        var total = softmax(scores, count, (count + W - 1) // W * W)
+        var acc = stack_allocation[HEAD, DType.float32, alignment=64]()
+        comptime for d in range(0, HEAD, W):
+            acc.unsafe_store(d, Vector(0))
+        for p in range(count):
+            var at = self.at(slots, head, p)
+            var weight = Vector(scores.unsafe_load(p))
+            comptime for d in range(0, HEAD, W):
+                var sum = weight.fma(self.values.unsafe_load[width=W](at + d), acc.unsafe_load[width=W](d))
+                acc.unsafe_store(d, sum)
+        comptime for d in range(0, HEAD, W):
+            y.unsafe_store(d, acc.unsafe_load[width=W](d) / total)
