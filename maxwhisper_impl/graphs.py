@@ -20,7 +20,7 @@ from max.graph.graph import KernelLibrary
 
 from .dims import ModelDimensions
 from .errors import CheckpointError
-from .model import Ops, Taps, audio_encoder, cross_keys_values, text_decoder
+from .model import Ops, Rows, Taps, audio_encoder, cross_keys_values, text_decoder
 from .status import warn
 from .weights.files import whole
 from .weights.hashes import cache_folder
@@ -69,16 +69,17 @@ class Graphs:
     def _decoder(self, tapped: bool) -> None:
         dims, taps = self.dims, Taps()
         n = dims.n_text_layer
-        inputs: list[Any] = [self._ids(*shape) for shape in (["rows", "n"], ["rows", "length"], ["rows"], ["picked"])]
+        shapes = ["rows", "n"], ["rows", "length"], ["rows"], ["picked"], ["chosen", 5]
+        inputs: list[Any] = [self._ids(*shape) for shape in shapes]
+        inputs += [self._tensor(dims.n_vocab, dtype=DType.uint8)]
         inputs += [self._tensor("batch", *self.ops.cross_shape(dims), dtype=self.ops.cross_dtype) for _ in range(n)]
         cache = BufferType(DType.float32, self.ops.cache_shape(dims, "slots"), self.device)
         inputs += [cache] * n
         with self._graph("decoder", inputs) as graph:
-            tokens, source, windows, at = (value.tensor for value in graph.inputs[:4])
-            cross = [value.tensor for value in graph.inputs[4 : 4 + n]]
-            caches = [value.buffer for value in graph.inputs[4 + n :]]
-            results = text_decoder(self.ops, dims, tokens, source, windows, at, cross, caches, taps)
-            self._finish(graph, results, taps, tapped)
+            tokens, source, windows, at, ranges, suppressed, *cross = (v.tensor for v in graph.inputs[: 6 + n])
+            caches = [value.buffer for value in graph.inputs[6 + n :]]
+            rows = Rows(tokens, source, windows, at, ranges, suppressed, cross, caches)
+            self._finish(graph, text_decoder(self.ops, dims, rows, taps), taps, tapped)
 
 
 def load(session: InferenceSession, dims: ModelDimensions, ops: Ops, weights: Mapping[str, DLPackArray],

@@ -4,7 +4,7 @@ Layers carry openai-whisper's names. `taps`, where given, collects what each lay
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue, Weight
@@ -32,6 +32,7 @@ class Ops(Protocol):
                       windows: TensorValue, keys: int) -> dict[str, TensorValue]: ...
     def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue: ...
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue: ...
+    def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]: ...
 
 
 Taps = dict[str, TensorValue]
@@ -71,25 +72,39 @@ def cross_keys_values(ops: Ops, dims: ModelDimensions, features: TensorValue) ->
     ]
 
 
-def text_decoder(ops: Ops, dims: ModelDimensions, tokens: TensorValue, source: TensorValue, windows: TensorValue,
-                 at: TensorValue, cross: list[TensorValue], caches: list[BufferValue],
-                 taps: Taps | None = None) -> list[TensorValue]:
-    """tokens `[rows, n]` behind what the caches hold -> logits `[rows, len(at), n_vocab]` of the positions `at`,
-    then each layer's cross-attention queries `[rows, n, n_text_state]`, which word times are made of.
+class Rows(NamedTuple):
+    """Rows of tokens being decoded. Prefill and step are the same graph: n is 1 in a step."""
 
-    source `[rows, length]` names the cache slot of each position, new ones included; windows `[rows]` the window
-    each row listens to. Prefill and step are the same graph: n is 1 in a step.
-    """
+    tokens: TensorValue
+    """`[rows, n]`, behind what the caches hold"""
+    source: TensorValue
+    """`[rows, length]`: the cache slot of each position, new ones included"""
+    windows: TensorValue
+    """`[rows]`: the window that each row listens to"""
+    at: TensorValue
+    """those of the n positions whose logits are wanted"""
+    ranges: TensorValue
+    """of rows for which a token is chosen, see `filters.Plan.ranges`"""
+    suppressed: TensorValue
+    """`[n_vocab]`: not 0 for a token that no row may choose"""
+    cross: list[TensorValue]
+    caches: list[BufferValue]
+
+
+def text_decoder(ops: Ops, dims: ModelDimensions, rows: Rows, taps: Taps | None = None) -> list[TensorValue]:
+    """Logits `[rows, len(at), n_vocab]`; the likeliest allowed token by the last of them, and its log-probability, for
+    each row of `ranges`; then each layer's cross-attention queries `[rows, n, n_text_state]`, which word times are made
+    of."""
     taps = {} if taps is None else taps
-    x = ops.embed(tokens, source)
+    x = ops.embed(rows.tokens, rows.source)
     queries: list[TensorValue] = []
     taps["decoder.embedding"] = x
     for i in range(dims.n_text_layer):
         block = f"decoder.blocks.{i}"
-        parts = ops.decoder_layer(x, block, caches[i], source, cross[i], windows, dims.n_audio_ctx)
+        parts = ops.decoder_layer(x, block, rows.caches[i], rows.source, rows.cross[i], rows.windows, dims.n_audio_ctx)
         taps.update({block + part: value for part, value in parts.items()})
         queries.append(parts[".cross_attn.query"])
         x = parts[""]
-    logits = ops.linear(ops.pick_rows(x, at), "decoder.token_embedding", norm="decoder.ln")
+    logits = ops.linear(ops.pick_rows(x, rows.at), "decoder.token_embedding", norm="decoder.ln")
     taps["logits"] = logits
-    return [logits, *queries]
+    return [logits, *ops.pick(logits, rows.ranges, rows.suppressed), *queries]

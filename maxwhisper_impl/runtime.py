@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from operator import is_not
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from max.dtype import DType
 from max.engine import InferenceSession, Model
 from max.graph import DeviceRef
 
+from .decoding.filters import Plan
 from .errors import DeviceError, OptionError
 from .graphs import load
 from .kernels import fused, stock
@@ -21,6 +23,8 @@ from .weights import Checkpoint
 Progress = Callable[[str], object]
 HEAD = 64
 """The width of an attention head in every Whisper."""
+NO_RANGES = np.zeros((0, 5), np.int32)
+"""Of a step that chooses no tokens."""
 KERNELS = {"fused": fused.FusedOps, "stock": stock.StockOps}
 DTYPES = fused.FusedOps.dtypes
 
@@ -104,7 +108,7 @@ class MaxRuntime:
         tokens `[batch, n]` -> scores float32 `[batch, len(heads), n, n_audio_ctx]`, logits `[batch, n, n_vocab]`.
         """
         state = self.start(features)
-        logits, *queries = (result.to_numpy() for result in state.execute(tokens, range(tokens.shape[1])))
+        logits, _, _, *queries = (result.to_numpy() for result in state.execute(tokens, range(tokens.shape[1])))
         layers = {layer for layer, _ in heads}
         keys = {layer: self.ops.keys(state.cross[layer].to_numpy(), self.dims.n_audio_ctx) for layer in layers}
         scores = []
@@ -122,7 +126,7 @@ class MaxRuntime:
         batch = self.put(np.arange(len(mel), dtype=np.int32))
         features, *encoder = models["encoder"].execute(self.put(mel), batch)
         state = DecoderState(self, models["decoder"], models["cross"].execute(features), np.arange(len(mel)))
-        decoder = state.execute(tokens, range(tokens.shape[1]))[1 + self.dims.n_text_layer :]
+        decoder = state.execute(tokens, range(tokens.shape[1]))[3 + self.dims.n_text_layer :]
         return {name: tap.to_numpy() for name, tap in zip(names, encoder + decoder, strict=True)}
 
 
@@ -162,12 +166,24 @@ class DecoderState:
         self.caches = [Buffer(DType.float32, shape, runtime.device) for _ in range(dims.n_text_layer)]
         # Which slot of the cache holds each position of each row: rows are selected by moving names, not keys.
         self.source = np.zeros((len(windows), dims.n_text_ctx), np.int32)
+        self._suppressed: tuple[list[np.ndarray], Buffer] = ([], runtime.put(np.zeros(dims.n_vocab, np.uint8)))
 
     def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray:
         """Appends tokens `[rows, n]`; logits float32 `[rows, len(at), n_vocab]` of those of the n positions."""
         return self.execute(tokens, at)[0].to_numpy()
 
-    def execute(self, tokens: np.ndarray, at: Sequence[int]) -> list[Buffer]:
+    def pick(self, tokens: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+        """Appends tokens `[rows, 1]`; the likeliest ids that a plain plan allows and their log-probabilities, both
+        `[rows]`: of a step nothing else leaves the device."""
+        if len(plan.suppressed) != len(self._suppressed[0]) or any(map(is_not, plan.suppressed, self._suppressed[0])):
+            flags = np.zeros(self.runtime.dims.n_vocab, np.uint8)
+            for ids in plan.suppressed:
+                flags[ids] = 1
+            self._suppressed = list(plan.suppressed), self.runtime.put(flags)
+        _, ids, logprobs, *_ = self.execute(tokens, (-1,), plan.ranges)
+        return ids.to_numpy(), logprobs.to_numpy()
+
+    def execute(self, tokens: np.ndarray, at: Sequence[int], ranges: np.ndarray = NO_RANGES) -> list[Buffer]:
         rows, n = tokens.shape
         limit, vocabulary = self.source.shape[1], self.runtime.dims.n_vocab
         if rows != len(self.windows):
@@ -182,8 +198,8 @@ class DecoderState:
         end = self.length + n
         self.source[:, self.length : end] = np.arange(rows)[:, None]
         put = self.runtime.put
-        ids = [put(tokens.astype(np.int32)), put(self.source[:, :end]), put(self.windows), put(picked)]
-        results = self.decoder.execute(*ids, *self.cross, *self.caches)
+        ids = [put(tokens.astype(np.int32)), put(self.source[:, :end]), put(self.windows), put(picked), put(ranges)]
+        results = self.decoder.execute(*ids, self._suppressed[1], *self.cross, *self.caches)
         self.length = end
         return results
 

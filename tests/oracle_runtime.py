@@ -18,7 +18,7 @@ import whisper
 import whisper.decoding
 
 from maxwhisper_impl.decoding import task
-from maxwhisper_impl.decoding.greedy import Sampler
+from maxwhisper_impl.decoding.greedy import PicksOnHost, Sampler
 from maxwhisper_impl.dims import ModelDimensions
 
 
@@ -113,7 +113,7 @@ class OracleRuntime:
         return torch.stack([seen[layer][:, head] for layer, head in heads], dim=1).numpy(), logits.numpy()
 
 
-class OracleDecoderState:
+class OracleDecoderState(PicksOnHost):
     """One key/value cache per state; whisper's hooks are on the model only while a step runs."""
 
     def __init__(self, runtime: OracleRuntime, features: Any, rows_per_window: int):

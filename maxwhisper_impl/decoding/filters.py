@@ -36,6 +36,20 @@ class Plan:
     forbidden: tuple[np.ndarray, np.ndarray] | None = None
     """rows and ids, both int [n]: each id is forbidden in the row beside it"""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `ranges` and `suppressed` say it all: no logit depends on what its own row has said."""
+        return self.penalised is None and self.forbidden is None
+
+    @property
+    def ranges(self) -> np.ndarray:
+        """int32 [rows, 5]: timestamp_begin, text_from, time_from, time_to, prefer_timestamps of each row."""
+        columns = np.empty((len(self.text_from), 5), np.int32)
+        columns[:, 0] = self.timestamp_begin
+        columns[:, 1], columns[:, 2], columns[:, 3] = self.text_from, self.time_from, self.time_to
+        columns[:, 4] = self.prefer_timestamps
+        return columns
+
     @classmethod
     def allow_all(cls, rows: int, n_vocab: int, timestamp_begin: int) -> Plan:
         return cls(timestamp_begin, np.zeros(rows, int), np.full(rows, timestamp_begin), np.full(rows, n_vocab))

@@ -16,6 +16,7 @@ from .beam import BeamSearch
 from .filters import (
     Filter,
     NoRepeatNgrams,
+    Plan,
     RepetitionPenalty,
     SuppressBlank,
     SuppressTokens,
@@ -33,6 +34,8 @@ class DecoderState(Protocol):
     """A decoder in the middle of its rows; see `maxwhisper_impl.runtime`."""
 
     def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray: ...
+
+    def pick(self, tokens: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]: ...
 
     def select(self, rows: Sequence[int]) -> None: ...
 
@@ -122,17 +125,26 @@ class DecodingTask:
         no_speech = softmax(first[:, 0])[:, self.tokenizer.no_speech].tolist()
         state.select([row for row in range(len(windows)) for _ in range(self.group)])
         logits = np.repeat(first[:, 1], self.group, axis=0)
+        moved = search.update(apply_plan(self._plan(search), logits))
 
         room = self.runtime.dims.n_text_ctx + 1 - len(self.initial_tokens)
-        for step in range(1, min(self.sample_len, room) + 1):
-            plan = make_plan(self.filters, search.sampled, logits.shape[-1], self.tokenizer.timestamp_begin)
-            moved = search.update(apply_plan(plan, np.array(logits)))
-            if moved == [] or step == min(self.sample_len, room):
+        for _ in range(1, min(self.sample_len, room)):
+            if moved == []:
                 break
             if moved is not None:
                 state.select(moved)
-            logits = state.step(search.sampled[:, -1:].astype(np.int32))[:, 0]
+            moved = self._step(search, state)
         return search, no_speech
+
+    def _plan(self, search: Search) -> Plan:
+        return make_plan(self.filters, search.sampled, self.runtime.dims.n_vocab, self.tokenizer.timestamp_begin)
+
+    def _step(self, search: Search, state: DecoderState) -> list[int] | None:
+        """One more token for each row: where only the likeliest counts, no logits leave the decoder."""
+        plan, newest = self._plan(search), search.sampled[:, -1:].astype(np.int32)
+        if isinstance(search, RowSearch) and search.sampler is None and plan.is_plain:
+            return search.take(*state.pick(newest, plan))
+        return search.update(apply_plan(plan, np.array(state.step(newest)[:, 0])))
 
     def _search(self, windows: int, streams: Sequence[Sequence[int]] | None) -> Search:
         o, eot = self.options, self.tokenizer.eot

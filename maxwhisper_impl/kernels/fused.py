@@ -178,6 +178,12 @@ class FusedOps:
         """x `[rows, n, state]` at the positions `at`, the same in every row."""
         return self._stage("pick_rows", [x, at], [x.shape[0], at.shape[0], x.shape[2]])
 
+    def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]:
+        """The likeliest token by each row's last logits of those that `filters.apply_plan` allows, and its logprob."""
+        outs = [TensorType(dtype, [ranges.shape[0]], self.device) for dtype in (DType.int32, DType.float32)]
+        results = ops.custom("whisper.pick", self.device, [logits, ranges, suppressed], outs)
+        return [result.tensor for result in results]
+
     def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue:
         """Token embeddings `[rows, n, state]` plus positions, the last of which is source's length - 1."""
         weight, position = self.weight("decoder.token_embedding.weight"), self.weight("decoder.positional_embedding")

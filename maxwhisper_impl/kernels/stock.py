@@ -151,6 +151,27 @@ class StockOps:
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
         return ops.gather(x, at, axis=1)
 
+    def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]:
+        rows, (_, _, vocabulary) = ranges.shape[0], logits.shape
+        mine = ops.gather(logits[:, -1], self._range(0, rows), axis=0)
+        begin, text_from, time_from, time_to, prefers = (ranges[:, i : i + 1] for i in range(5))
+        ids = ops.unsqueeze(self._range(0, vocabulary), 0)
+        spoken, none = ops.unsqueeze(suppressed == 0, 0), self._scalar(float("-inf"))
+        is_text = ids < begin
+        text = ops.where(is_text & (ids >= text_from) & spoken, mine, none)
+        times = ops.where(~is_text & (ids >= time_from) & (ids < time_to) & spoken, mine, none)
+        likelier = (prefers != 0) & (self._log_sum(times) > ops.max(text, axis=-1))
+        left = ops.where(likelier, times, ops.where(is_text, text, times))
+        logprob = ops.max(left, axis=-1) - self._log_sum(left)
+        token = ops.cast(ops.argmax(left, axis=-1), DType.int32)
+        return [token.reshape([rows]), logprob.reshape([rows])]
+
+    def _log_sum(self, x: TensorValue) -> TensorValue:
+        """log(sum(exp(x))) over the last axis, which stays; minus infinity for nothing else."""
+        top = ops.max(x, axis=-1)
+        finite = ops.where(top == self._scalar(float("-inf")), self._scalar(0.0), top)
+        return finite + ops.log(ops.sum(ops.exp(x - finite), axis=-1))
+
 
 def _size(dim: Dim) -> TensorValue:
     return ops.shape_to_tensor([dim]).reshape([])

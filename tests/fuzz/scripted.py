@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.dims import SIZES, ModelDimensions
 from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.weights import random_checkpoint, save_checkpoint
@@ -68,7 +69,7 @@ class Scripted:
         return scores, np.zeros((rows, count, self.dims.n_vocab), np.float32)
 
 
-class ScriptedState:
+class ScriptedState(PicksOnHost):
     """Rows being decoded. Each is at the place in the script that it has reached behind the start of the transcript."""
 
     def __init__(self, runtime: Scripted, rows: int):

@@ -11,6 +11,7 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from maxwhisper_impl.audio import SAMPLE_RATE
+from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
 
@@ -98,7 +99,7 @@ class Hearing:
         return int(heard / self.every + 1e-3)
 
 
-class HearingState:
+class HearingState(PicksOnHost):
     def __init__(self, heard: Sequence[int], rows: int):
         self.heard = [*heard, TOKENIZER.eot]
         self.histories: list[list[int]] = [[] for _ in range(rows)]

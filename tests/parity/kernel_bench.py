@@ -82,6 +82,7 @@ class Bench:
         x = self.floats("rows", "n", STATE)
         wide = self.floats("rows", "n", HIDDEN)
         kv = self.floats("windows", KEYS, 3 * STATE)
+        flags = TensorType(DType.uint8, [VOCAB], DEVICE)
         cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), DEVICE)
 
         def conv(mel: Any) -> Any:
@@ -110,6 +111,7 @@ class Bench:
             **{name: ([x], partial(ops.layer_norm, name=f"{BLOCK}.{name}")) for name in NORMS},
             "embed": ([self.ids("rows", "n"), self.ids("rows", "length")], ops.embed),
             "pick_rows": ([x, self.ids("picked")], ops.pick_rows),
+            "pick": ([self.floats("rows", "picked", VOCAB), self.ids("chosen", 5), flags], ops.pick),
         }
         for name, (inputs, op) in stages.items():
             with Graph(prefix + name, input_types=inputs, module=self.module, kernel_library=self.library) as graph:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maxwhisper_impl.decoding.filters import Plan, apply_plan
+from maxwhisper_impl.decoding.greedy import pick_likeliest
 from maxwhisper_impl.kernels.fused import FusedOps, stored_as
 from maxwhisper_impl.kernels.packing import pack
 from maxwhisper_impl.kernels.stock import StockOps
@@ -90,6 +92,34 @@ def test_embedding_and_picked_rows(bench: Bench, data: st.DataObject, rows: int,
     np.testing.assert_array_equal(x, want)
     at = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=4))
     np.testing.assert_array_equal(bench("pick_rows", x, np.array(at, np.int32)), want[:, at])
+
+
+@settings(EXAMPLES, max_examples=200)
+@given(seed=SEEDS, size=st.sampled_from([0.1, 3.0, 30.0]), rows=st.integers(1, 4), picked=st.integers(1, 2),
+       prefers=st.booleans(), data=st.data())  # fmt: skip
+def test_picked_tokens(bench: Bench, seed: int, size: float, rows: int, picked: int, prefers: bool,
+                       data: st.DataObject) -> None:  # fmt: skip
+    """As NumPy picks them; some logits are equal, and sometimes nothing is allowed of text, of times, or at all."""
+    rng = np.random.default_rng(seed)
+    logits = np.round(rng.standard_normal((rows, picked, VOCAB)) * size, 1).astype(np.float32)
+    begin = data.draw(st.integers(1, VOCAB - 1))
+    plan = Plan.allow_all(rows, VOCAB, begin)
+    plan.text_from = rng.integers(0, begin + 1, rows)
+    plan.time_from, plan.time_to = np.sort(rng.integers(begin, VOCAB + 1, (2, rows)), axis=0)
+    plan.suppressed = [rng.integers(0, VOCAB, data.draw(st.integers(0, 400))), rng.integers(0, VOCAB, 3)]
+    plan.prefer_timestamps = prefers
+    flags = np.zeros(VOCAB, np.uint8)
+    flags[np.concatenate(plan.suppressed)] = 1
+    with np.errstate(invalid="ignore"):  # where nothing is allowed, there is no likelihood
+        tokens, logprobs = pick_likeliest(apply_plan(plan, logits[:, -1].copy()))
+    got, likely = bench.all("pick", logits, plan.ranges, flags)
+    assert got.tolist() == tokens.tolist()
+    np.testing.assert_allclose(likely, logprobs, rtol=0, atol=2e-6 * max(1.0, size))
+
+
+def test_nothing_is_picked_where_nothing_is_asked(bench: Bench) -> None:
+    logits, flags = np.zeros((2, 1, VOCAB), np.float32), np.zeros(VOCAB, np.uint8)
+    assert [result.shape for result in bench.all("pick", logits, np.zeros((0, 5), np.int32), flags)] == [(0,), (0,)]
 
 
 @EXAMPLES

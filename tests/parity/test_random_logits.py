@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl.decoding import DecodingTask
+from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.decoding.options import make_options
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
@@ -46,7 +47,7 @@ class Babble:
         return BabbleState(self, len(features) * rows_per_window)
 
 
-class BabbleState:
+class BabbleState(PicksOnHost):
     def __init__(self, runtime: Babble, rows: int):
         self.runtime = runtime
         self.histories: list[list[int]] = [[] for _ in range(rows)]

@@ -61,14 +61,14 @@ FAULTS = (
     ),
     layer(
         "decoder-logits-without-its-norm",
-        'ops.linear(ops.pick_rows(x, at), "decoder.token_embedding", norm="decoder.ln")',
-        'ops.linear(ops.pick_rows(x, at), "decoder.token_embedding")',
+        'ops.linear(ops.pick_rows(x, rows.at), "decoder.token_embedding", norm="decoder.ln")',
+        'ops.linear(ops.pick_rows(x, rows.at), "decoder.token_embedding")',
         "test_decoder_layers.py::test_layer[random-128-mels-logits",
     ),
     layer(
         "decoder-listens-to-the-first-layers-keys",
-        "source, cross[i], windows, dims.n_audio_ctx)",
-        "source, cross[0], windows, dims.n_audio_ctx)",
+        "rows.cross[i], rows.windows",
+        "rows.cross[0], rows.windows",
         f"{DECODER}blocks.1.cross_attn.out.input",
     ),
     layer(
@@ -80,8 +80,8 @@ FAULTS = (
     ),
     cached(
         "one-cache-for-all-layers",
-        "ops.decoder_layer(x, block, caches[i], source",
-        "ops.decoder_layer(x, block, caches[0], source",
+        "ops.decoder_layer(x, block, rows.caches[i], rows.source",
+        "ops.decoder_layer(x, block, rows.caches[0], rows.source",
         "any_split",
         file=MODEL,
     ),
