@@ -16,6 +16,8 @@ import whisper
 from whisper.model import MultiHeadAttention
 
 LEVELS = 255
+MARGIN = 2
+"""As in `kernels/mojo/logits.mojo`."""
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -41,7 +43,7 @@ def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
 
 
 def is_fine(name: str) -> bool:
-    """Whether a layer is of bfloat16 in int8 too."""
+    """Whether a layer is of bfloat16 in int8 too; of the logits, those near the top."""
     if name.startswith("encoder."):
         return "conv" in name or ".attn." in name
     return name.endswith(("cross_attn.key", "cross_attn.value", ".mlp.2", "token_embedding"))
@@ -89,6 +91,18 @@ def round_model(model: whisper.Whisper, dtype: str) -> None:
             module.forward = partial(_linear, module, LEFT[kind])
         elif isinstance(module, MultiHeadAttention) and not (name.startswith("decoder.") and name.endswith(".attn")):
             module.qkv_attention = partial(_attend_heads, module.n_head)
-    table = model.decoder.token_embedding.weight
+    table, norm = model.decoder.token_embedding.weight, model.decoder.ln
+    coarse = quantized_columns(table.data)
     table.data = nearest_bfloat16(table)
-    model.decoder.ln.forward = partial(_then, model.decoder.ln.forward, nearest_bfloat16)  # the logits' left side
+    if dtype == "bfloat16":
+        norm.forward = partial(_then, norm.forward, nearest_bfloat16)  # the logits' left side
+    else:
+        normed: list[torch.Tensor] = []
+        norm.register_forward_hook(lambda _module, _inputs, x: normed.append(x))
+        model.decoder.register_forward_hook(lambda _module, _inputs, logits: near(logits, normed.pop(), coarse))
+
+
+def near(fine: torch.Tensor, x: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """Logits of int8: those of x on `coarse` columns, but within MARGIN of the top what `fine` has."""
+    quick = quantized_rows(x) @ coarse.T
+    return torch.where(quick >= quick.amax(-1, keepdim=True) - MARGIN, fine, quick)

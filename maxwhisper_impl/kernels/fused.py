@@ -27,7 +27,8 @@ def stored_as(name: str, weight: np.ndarray) -> Any:
 
 FINE = ("encoder.conv", "encoder.blocks.*.attn.", "decoder.blocks.*.cross_attn.key+", "decoder.blocks.*.mlp.2.",
         "decoder.token_embedding.")
-"""What stays bfloat16 in int8: these layers made most of what int8 costs, and take little of its time."""
+"""What stays bfloat16 in int8: these layers made most of what int8 costs, and take little of its time. For the
+logits see `mojo/logits.mojo`."""
 
 
 def packed(name: str, weight: np.ndarray, dtype: str) -> np.ndarray:
@@ -92,6 +93,8 @@ class FusedOps:
                 none = np.zeros(tensors[name].shape[0], np.float32)  # the key projection has no bias
                 biases = [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
                 ready[f"{stem}.bias"] = np.concatenate(biases).astype(np.float32)
+        if dtype == "int8":
+            ready["decoder.token_embedding.quads"] = pack_quads(tensors["decoder.token_embedding.weight"])
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
         return ready
 
@@ -177,6 +180,15 @@ class FusedOps:
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
         """x `[rows, n, state]` at the positions `at`, the same in every row."""
         return self._stage("pick_rows", [x, at], [x.shape[0], at.shape[0], x.shape[2]])
+
+    def logits(self, x: TensorValue) -> TensorValue:
+        """Logits of x `[rows, n, state]` behind the decoder's last norm."""
+        table = "decoder.token_embedding"
+        if f"{table}.quads" not in self.weights:
+            return self.linear(x, table, norm="decoder.ln")
+        names = [f"{table}.quads", f"{table}.weight", f"{table}.bias", "decoder.ln.weight", "decoder.ln.bias"]
+        shape = [*x.shape[:2], self.weights[f"{table}.bias"].shape[0]]
+        return self._stage("logits", [x, *map(self.weight, names)], shape, portable=self.portable)
 
     def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]:
         """The likeliest token by each row's last logits of those that `filters.apply_plan` allows, and its logprob."""

@@ -151,6 +151,9 @@ class StockOps:
     def pick_rows(self, x: TensorValue, at: TensorValue) -> TensorValue:
         return ops.gather(x, at, axis=1)
 
+    def logits(self, x: TensorValue) -> TensorValue:
+        return self.linear(x, "decoder.token_embedding", norm="decoder.ln")
+
     def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]:
         rows, (_, _, vocabulary) = ranges.shape[0], logits.shape
         mine = ops.gather(logits[:, -1], self._range(0, rows), axis=0)

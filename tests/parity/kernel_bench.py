@@ -57,6 +57,7 @@ def _weights() -> dict[str, np.ndarray]:
         tensors[f"{name}.weight"] = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
         if name not in WITHOUT_BIAS:
             tensors[f"{name}.bias"] = rng.standard_normal(shape[0])
+    tensors |= {f"decoder.ln.{kind}": tensors[f"decoder.norm.{kind}"] for kind in ("weight", "bias")}
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
@@ -101,7 +102,7 @@ class Bench:
             "plain": ([x], lambda x: ops.linear(x, "decoder.wide")),
             "norm_gelu": ([x], lambda x: ops.linear(x, "decoder.wide", norm="decoder.norm", gelu=True)),
             "residual": ([wide, x], lambda x, y: ops.linear(x, "decoder.narrow", residual=y)),
-            "vocabulary": ([x], lambda x: ops.linear(x, "decoder.token_embedding", norm="decoder.norm")),
+            "vocabulary": ([x], ops.logits),
             "conv": ([self.floats("rows", CHANNELS, FRAMES)], conv),
             "attend": ([x, kv, self.ids("rows")], attend),
             "first": ([self.floats("rows", CHANNELS, FRAMES)],

@@ -61,9 +61,10 @@ FAULTS = (
     ),
     layer(
         "decoder-logits-without-its-norm",
-        'ops.linear(ops.pick_rows(x, rows.at), "decoder.token_embedding", norm="decoder.ln")',
-        'ops.linear(ops.pick_rows(x, rows.at), "decoder.token_embedding")',
+        'return self.linear(x, table, norm="decoder.ln")',
+        'return self.linear(x, table)',
         "test_decoder_layers.py::test_layer[random-128-mels-logits",
+        file=FUSED,
     ),
     layer(
         "decoder-listens-to-the-first-layers-keys",
