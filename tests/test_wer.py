@@ -29,7 +29,8 @@ def clip(
     ],
 )
 def test_errors_of_one_clip(text: str, errors: int) -> None:
-    assert score([clip("One big house.")], [text]).errors == errors
+    got = score([clip("One big house.")], [text])
+    assert (got.errors, got.words) == (errors, 3), "of the words that were said, whatever became of them"
 
 
 def test_a_group_is_scored_over_all_words() -> None:
