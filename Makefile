@@ -84,6 +84,7 @@ history-pull history-push:
 	@.ci/history $(@:history-%=%)
 
 sweep: $(STAMP)
+	@mkdir -p build
 	@$(BIN)/python -m tests.perf.sweep $(ARGS)
 
 roofline: $(STAMP)

@@ -24,7 +24,7 @@ from tests.perf.conftest import Heard, Spoken, run_race
 from tests.perf.fastest import NAMES
 from tests.perf.peers import OUR_DTYPES, OURS, PEERS, Configuration, Contestant, Setting, able, load
 from tests.perf.ratio import Ratio
-from tests.perf.settings import Settings, load_settings
+from tests.perf.settings import FILE, Settings, load_settings
 from tests.tolerances import tolerance
 from tests.transcripts import Transcripts
 
@@ -97,8 +97,8 @@ class Field:
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
-    return load_settings()
+def settings(request: pytest.FixtureRequest) -> Settings:
+    return load_settings(request.config.getoption("--settings") or FILE)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from maxwhisper_impl.errors import MaxWhisperError
 from maxwhisper_impl.systems import converted
-from maxwhisper_impl.whisper_cpp import WhisperCppModel
+from maxwhisper_impl.whisper_cpp import WhisperCppModel, _errors
 from tests.perf.peers import Cuts, Setting
 
 if TYPE_CHECKING:
@@ -57,22 +57,25 @@ class Cpp:
 
     def encode(self, mel: np.ndarray) -> None:
         window = self.features(mel)
-        self._done(self.library.whisper_set_mel(self.model.context, window.ravel(), window.shape[1], window.shape[0]))
-        self._done(self.library.whisper_encode(self.model.context, 0, self.setting.threads))
+        self._run("whisper_set_mel", window.ravel(), window.shape[1], window.shape[0])
+        self._run("whisper_encode", 0, self.setting.threads)
 
-    def _done(self, status: int) -> None:
+    def _run(self, name: str, *arguments: Any) -> None:
+        """One of its functions, which log much and say with a status that they failed."""
+        with _errors(self.library) as errors:
+            status = getattr(self.library, name)(self.model.context, *arguments)
         if status:
-            raise MaxWhisperError(f"whisper.cpp failed with status {status}")
+            raise MaxWhisperError(f"whisper.cpp's {name} failed with status {status}: {' '.join(errors)}")
 
     def decode(self, features: np.ndarray, steps: int) -> list[list[int]]:
         """Fewer tokens where it comes to an end, which only a slow callback could forbid. Its clock makes up for it."""
         library, context = self.library, self.model.context
-        self._done(library.whisper_set_mel(context, features.ravel(), features.shape[1], features.shape[0]))
+        self._run("whisper_set_mel", features.ravel(), features.shape[1], features.shape[0])
         options = self._options(False)
         options.no_timestamps = options.single_segment = True
         options.max_tokens = steps - 1  # it ends behind the one that goes beyond
         library.whisper_reset_timings(context)
-        self._done(library.whisper_full(context, options, np.zeros(0, np.float32), 0))
+        self._run("whisper_full", options, np.zeros(0, np.float32), 0)
         tokens = [t for i in range(library.whisper_full_n_segments(context)) for t in self.model._tokens(i, 1 << 30)]
         seconds, runs = decoder_seconds(self._timings())
         self.decoding += seconds * steps / runs
@@ -88,15 +91,12 @@ class Cpp:
         return "".join(said)
 
     def read(self, audio: np.ndarray) -> str:
-        self._done(self.library.whisper_full(self.model.context, self._options(True), audio, audio.size))
+        self._run("whisper_full", self._options(True), audio, audio.size)
         return "".join(segment.text for segment in self.model._segments())
 
     def read_in_batches(self, audio: np.ndarray, cuts: Cuts) -> str:
         """Its `whisper_full_parallel`: the recording in as many parts as there are workers, wherever that cuts it."""
-        options = self._options(False)
-        workers: Any = self.setting.workers
-        context = self.model.context
-        self._done(self.library.whisper_full_parallel(context, options, audio, audio.size, workers))
+        self._run("whisper_full_parallel", self._options(False), audio, audio.size, self.setting.workers)
         return "".join(segment.text for segment in self.model._segments())
 
     def clock(self, case: str) -> Callable[[], float]:
