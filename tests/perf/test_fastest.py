@@ -2,8 +2,8 @@
 
 No timing counts that has not passed in the same run: in float32 a window's tokens are the oracle's, and ours reads the
 oracle's text; any other configuration reads a recording with no more errors than the original and 0.25 points. A peer
-that does not is left out of the rows, with the reason; ours that does not fails. With random weights, which say
-nothing, a smaller dtype is held to the words of tiny.en in the same run.
+that does not is left out of the rows, with the reason; ours fails (on a rendered voice: in float32 alone). With random
+weights, which say nothing, a smaller dtype is held to the words of tiny.en in the same run.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ FULL, FEW = 16, 4
 NEAR = 1.5
 WHOLE = ("reading", "batched")
 """Cases of a whole recording: few rounds."""
+HELD = "lj-printing"
+"""Of rendered voices a few words change with any change of numbers: there a smaller dtype of ours promises nothing."""
 RANDOM_STEPS = 48
 FEATURES = 1e-3
 """Relative error of a peer's features in float32: it computes the same, in another order."""
@@ -194,12 +196,13 @@ def case_name(case: str, field: Field) -> str:
 
 
 def words(field: Field, settings: Settings, which: Configuration, case: str) -> Read:
-    """Skips a peer that says other words than the original; AssertionError for ours."""
+    """Skips a peer that says other words than the original; AssertionError for ours where words are promised."""
     way = "batched" if case == "batched" else "reading"
     read = field.read(which, way, settings.best(which, field.name, way).setting)
     if which.system == OURS and which.dtype == "float32" and way == "reading":
         compare.assert_text("ours, timed reading", read.text, field.original)
-    if read.fault and which.system == OURS:
+    promised = which.dtype == "float32" or field.spoken.clip.audio.stem == HELD
+    if read.fault and which.system == OURS and promised:
         raise AssertionError(read.fault)
     if read.fault:
         pytest.skip(f"left out: {read.fault}")
