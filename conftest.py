@@ -56,6 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--corpus", metavar="DIR", help="speech instead of the default corpora: manifest.jsonl or LibriSpeech's layout"
     )
+    group.addoption(
+        "--settings", type=Path, metavar="FILE", help="the peers' best settings (default: tests/perf/settings.json)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

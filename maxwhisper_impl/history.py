@@ -18,6 +18,8 @@ from .systems import SYSTEMS
 
 FOLDER = Path("tests/perf/history")
 """Where a checkout keeps its runs."""
+OTHERS = {"transformers": ("transformers", "torch")}
+"""Distributions of peers that `compare` does not know."""
 
 
 class Key(NamedTuple):
@@ -28,14 +30,21 @@ class Key(NamedTuple):
     peer: str
     dtype: str
     device: str
+    peer_dtype: str = "float32"
 
     @property
     def what(self) -> str:
-        """Case and checkpoint, with what is not usual of dtype and device."""
-        return " ".join([self.case, self.checkpoint, *(part for part in self[3:] if part not in ("float32", "cpu"))])
+        """Case and checkpoint, with what is not usual of our dtype and device."""
+        unusual = (part for part in (self.dtype, self.device) if part not in ("float32", "cpu"))
+        return " ".join([self.case, self.checkpoint, *unusual])
+
+    @property
+    def against(self) -> str:
+        """The peer, with its dtype if that is not float32."""
+        return self.peer if self.peer_dtype == "float32" else f"{self.peer}:{self.peer_dtype}"
 
     def __str__(self) -> str:
-        return f"{self.what} / {self.peer}"
+        return f"{self.what} / {self.against}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,10 @@ class Row:
     """of the text that the timed configuration wrote; None for random weights"""
     wer: float | None
     """of that text, a fraction"""
+    peer_wer: float | None = None
+    """of what the peer wrote, where that was scored"""
+    audio_seconds: float | None = None
+    """of a recording that was read as a whole"""
 
     @property
     def seconds(self) -> float:
@@ -87,7 +100,7 @@ class Run:
         return self.machine["fingerprint"]
 
     def peer_versions(self, peer: str) -> dict[str, str | None]:
-        packages = SYSTEMS[peer].packages if peer in SYSTEMS else ()
+        packages = SYSTEMS[peer].packages if peer in SYSTEMS else OTHERS.get(peer, ())
         return {package: self.versions.get(package) for package in packages}
 
 
@@ -95,7 +108,7 @@ def read_run(path: Path) -> Run:
     """One run file; HistoryError where it is none, or cut off."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        rows = [row for row in map(_row, data["benchmarks"]) if row is not None]
+        rows = [row for row in map(read_row, data["benchmarks"]) if row is not None]
         rows.sort(key=lambda row: len(row.ours))  # of a smoke and a full measurement the full one stays
         return Run(
             path=path,
@@ -114,19 +127,21 @@ def read_run(path: Path) -> Run:
         raise HistoryError(f"{path}: not a recorded run: {what}; make perf-full records one") from error
 
 
-def _row(benchmark: dict[str, Any]) -> Row | None:
-    """None for a benchmark that is no race with a peer."""
+def read_row(benchmark: dict[str, Any]) -> Row | None:
+    """None for a benchmark that is no race with a peer. ValueError, KeyError, TypeError where it is damaged."""
     told = benchmark["extra_info"]
     if "peer" not in told:
         return None
     row = Row(
-        key=Key(*(str(told[name]) for name in Key._fields)),
+        key=Key(**{name: str(told[name]) for name in Key._fields if name in told or name not in Key._field_defaults}),
         ours=_rounds(benchmark["stats"]["data"]),
         peer=_rounds(told["peer_rounds"]),
         **{name: float(told[name]) for name in ("ratio", "low", "high", "validity")},
         valid=_bool(told["valid"]),
         text_hash=told["text_hash"],
         wer=told["wer"],
+        peer_wer=told.get("peer_wer"),
+        audio_seconds=told.get("audio_seconds"),
     )
     if len(row.ours) != len(row.peer):
         raise ValueError(f"{row.key} has {len(row.ours)} rounds of ours and {len(row.peer)} of the peer")

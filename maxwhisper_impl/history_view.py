@@ -59,7 +59,7 @@ def cells(run: Run, row: Row) -> tuple[str, ...]:
         row.key.what,
         _time(row.seconds),
         _time(row.peer_seconds),
-        row.key.peer,
+        row.key.against,
         f"{row.ratio:.2f}×",
         f"{row.low:.2f}–{row.high:.2f}",
         f"{row.validity:.3f}" + ("" if row.valid else " invalid"),
@@ -112,14 +112,14 @@ def write_plot(path: Path, runs: Sequence[Run], case: str | None = None) -> None
 
     keys = list(dict.fromkeys(row.key for run in runs for row in chosen(run, case)))
     cases = list(dict.fromkeys(key.what for key in keys))
-    peers = list(dict.fromkeys(key.peer for key in keys))
+    peers = list(dict.fromkeys(key.against for key in keys))
     figure, panels = pyplot.subplots(
         len(cases), 1, figsize=(PANEL[0], 0.8 + PANEL[1] * len(cases)), sharex=True, squeeze=False, layout="constrained"
     )
     for axes, what in zip(panels[:, 0], cases, strict=True):
         for key in keys:
             if key.what == what:
-                _line(axes, runs, key, f"C{peers.index(key.peer)}")
+                _line(axes, runs, key, f"C{peers.index(key.against)}")
         axes.axhline(1, color="0.7", linewidth=1, zorder=0)
         axes.set_title(what, loc="left", fontsize="medium")
         axes.set_ylabel("peer / ours")
@@ -146,4 +146,4 @@ def _line(axes: Axes, runs: Sequence[Run], key: Key, colour: str) -> None:
             axes.errorbar(number, row.ratio, yerr=reach, fmt="o", color=colour, capsize=3, mfc=face)
     for numbers, ratios in lines.values():
         axes.plot(numbers, ratios, color=colour, linewidth=1, alpha=0.6)
-    axes.plot([], [], "o-", color=colour, label=key.peer)
+    axes.plot([], [], "o-", color=colour, label=key.against)

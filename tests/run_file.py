@@ -66,7 +66,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         told = benchmark.extra_info
         case = " ".join(str(told[name]) for name in ("case", "checkpoint") if name in told) or item.name
         row = {"case": case, "seconds": benchmark.stats.stats.median, "median": told["ratio"]}
-        run.ratios.append(row | {name: told[name] for name in RACE})
+        row |= {name: told[name] for name in RACE}
+        if "peer_dtype" in told:  # a race of configurations: both dtypes tell it from others
+            row |= {"case": f"{case} {told['dtype']}", "peer": f"{told['peer']}:{told['peer_dtype']}"}
+        run.ratios.append(row)
     return (yield)
 
 

@@ -86,7 +86,9 @@ def test_nightly() -> None:
     assert read[True]["schedule"]
     perf = read["jobs"]["perf"]
     run = commands(perf)
-    assert run.index("make history-pull") < run.index("make perf-full") < run.index("make history-push")
+    swept, raced = "make sweep ARGS=--out=build/settings.json", "make perf-full ARGS=--settings=build/settings.json"
+    steps = [run.index(step) for step in ("make history-pull", swept, raced, "make history-push")]
+    assert steps == sorted(steps)
     assert perf["permissions"] == {"contents": "write"}
     kept = [step for step in perf["steps"] if "upload-artifact" in step.get("uses", "")]
     assert f"{FOLDER}/*.json" in kept[0]["with"]["path"]

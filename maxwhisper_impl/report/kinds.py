@@ -69,6 +69,7 @@ class Ratio(Struct):
 
     case: str
     peer: str
+    """with its dtype if that is not float32"""
     seconds: Positive
     peer_seconds: Positive
     median: Positive
@@ -236,6 +237,7 @@ class Extra(Struct):
     dtype: str | None = None
     device: str | None = None
     peer: str | None = None
+    peer_dtype: str = "float32"
     ratio: Positive | None = None
     low: Positive | None = None
     high: Positive | None = None

@@ -134,7 +134,8 @@ def _name(benchmark: Benchmark) -> str:
     told = benchmark.extra_info
     more = [part for part in (told.dtype, told.device) if part not in (None, "float32", "cpu")]
     named = " ".join(part for part in (told.case or benchmark.name, told.checkpoint, *more) if part)
-    return f"{named} / {told.peer}" if told.peer else named
+    peer = told.peer if told.peer_dtype == "float32" else f"{told.peer}:{told.peer_dtype}"
+    return f"{named} / {peer}" if told.peer else named
 
 
 def machine_name(source: Source) -> str:

@@ -26,6 +26,7 @@ from maxwhisper_impl.files import write_whole
 from maxwhisper_impl.history import Run, read_history, read_run
 from maxwhisper_impl.status import complain, warn
 from maxwhisper_impl.tables import print_whole
+from tests.perf import fastest
 from tests.perf.recording import HISTORY
 from tests.perf.verdicts import ALPHA, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, judge
 
@@ -33,7 +34,7 @@ COLUMNS = ("case", "against", "figure", "before", "now", "time", "interval", "se
 
 
 def cells(finding: Finding) -> tuple[str, ...]:
-    head = (finding.key.what, finding.key.peer, finding.figure)
+    head = (finding.key.what, finding.key.against, finding.figure)
     if finding.verdict == NO_VERDICT:
         return (*head, "–", "–", "–", "–", "–", "–", "–", f"no verdict: {finding.reason}")
     return (
@@ -116,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = read_run(options.run)
         findings = judge(run, read_history(options.history, warn))
         show(run, findings)
+        fastest.show(fastest.choose(run.rows.values()))
         if options.summary:
             with open(options.summary, "a", encoding="utf-8") as file:
                 file.write(markdown(run, findings))

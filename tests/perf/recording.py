@@ -15,10 +15,14 @@ from maxwhisper_impl import history
 from maxwhisper_impl.machine import commit, fingerprint, machine, now, versions
 from maxwhisper_impl.systems import SYSTEMS
 from maxwhisper_impl.threads import available_cpus
+from tests.perf.fastest import as_json, choose
 
 ROOT = Path(__file__).resolve().parents[2]
 HISTORY = ROOT / history.FOLDER
-PACKAGES = {"numpy", "pytest-benchmark", *(name for system in SYSTEMS.values() for name in system.packages)}
+PACKAGES = {
+    "numpy", "pytest-benchmark", *(name for system in SYSTEMS.values() for name in system.packages),
+    *(name for names in history.OTHERS.values() for name in names),
+}  # fmt: skip
 DIGITS = 7
 """of a round's time: a clock says no more"""
 
@@ -61,6 +65,8 @@ def pytest_benchmark_update_json(benchmarks: list[Any], output_json: dict[str, A
         stats["data"] = [rounded(x) for x in benchmark.stats.data]
         for name, value in stats.items():
             stats[name] = rounded(value) if isinstance(value, float) else value
+    rows = [row for row in map(history.read_row, output_json["benchmarks"]) if row is not None]
+    output_json["fastest"] = [as_json(each) for each in choose(rows)]
 
 
 def rounded(seconds: float) -> float:

@@ -160,7 +160,8 @@ def unrest(row: Row, run: Run, among: Sequence[Run]) -> str:
     usual = float(np.median([old.rows[row.key].peer_seconds for old in same]))
     if abs(np.log(row.peer_seconds / usual)) <= np.log1p(CALM):
         return ""
-    return f"the machine is not what it was: {row.key.peer} takes {row.peer_seconds / usual:.2f} times its usual time"
+    times = f"{row.peer_seconds / usual:.2f} times its usual time"
+    return f"the machine is not what it was: {row.key.against} takes {times}"
 
 
 def too_little(runs: int, left_out: Counter[str]) -> str:

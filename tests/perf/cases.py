@@ -1,0 +1,65 @@
+"""What each system does in a race: its input, made before the time is taken, and the call that is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maxwhisper_impl.audio import HOP_LENGTH, N_SAMPLES, LogMel, log_mel_spectrogram, pad_or_trim
+from maxwhisper_impl.batched import cut_at_silences
+from tests.perf.peers import WINDOWS, Contestant, Cuts
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Of one checkpoint's races; all systems get the same."""
+
+    window: np.ndarray
+    """mel, float32 [1, n_mels, 3000]"""
+    windows: np.ndarray
+    """[8, n_mels, 3000]"""
+    audio: np.ndarray
+    """float32 [n_samples] at 16 kHz"""
+    cuts: Cuts
+    steps: int
+    """of decoding the window"""
+    batch_steps: int
+    """of decoding the windows"""
+
+
+def windows_of(audio: np.ndarray, n_mels: int) -> np.ndarray:
+    """Mels [8, n_mels, 3000] of as many windows, from the beginning to the end of a recording of 30 s at least."""
+    if len(audio) < N_SAMPLES:
+        raise ValueError(f"{len(audio)} samples are less than a window")
+    starts = np.linspace(0, len(audio) - N_SAMPLES, WINDOWS).astype(int)
+    return np.stack([log_mel_spectrogram(audio[start : start + N_SAMPLES], n_mels) for start in starts])
+
+
+def window_of(audio: np.ndarray, n_mels: int) -> np.ndarray:
+    """Mel [1, n_mels, 3000] of the first 30 s."""
+    return log_mel_spectrogram(pad_or_trim(audio), n_mels)[None]
+
+
+def cuts_of(audio: np.ndarray, n_mels: int) -> Cuts:
+    """Where ours cuts a recording for its batches."""
+    mel = LogMel(audio, n_mels, N_SAMPLES)
+    frames = cut_at_silences(mel, 0, len(audio) // HOP_LENGTH)
+    return [(start * HOP_LENGTH, end * HOP_LENGTH) for start, end in frames]
+
+
+def timed(case: str, system: Contestant, inputs: Inputs) -> Callable[[], Any]:
+    """The call that is timed, and whose answer is checked."""
+    if case == "encode":
+        return lambda: system.encode(inputs.window)
+    if case in ("step", "batch"):
+        mel, steps = (inputs.window, inputs.steps) if case == "step" else (inputs.windows, inputs.batch_steps)
+        features = system.features(mel)
+        return lambda: system.decode(features, steps)
+    if case == "reading":
+        return lambda: system.read(inputs.audio)
+    if case == "batched":
+        return lambda: system.read_in_batches(inputs.audio, inputs.cuts)
+    raise ValueError(f"no case {case!r}")
