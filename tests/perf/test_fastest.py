@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from maxwhisper_impl.weights import Checkpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.fastest]
 
 FULL, FEW = 16, 4
 """Rounds: of a peer that may be the fastest, and of one that took NEAR times as long in the sweep."""
