@@ -5,7 +5,7 @@ from std.memory import bitcast, stack_allocation
 
 from .tile import COLUMNS, F32, GROUP, PANEL, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_group as multiply_words
-from .words import PAIRS, U32, joined, round_row, rounded
+from .words import PAIRS, U32, halves_of, joined, round_row
 
 comptime HEAD = 64
 """The width of a head in every Whisper; a head's values are then one group of panels."""
@@ -61,7 +61,7 @@ def exp_of(x: Vector) -> Vector:
 
 
 @always_inline
-def softmax_pairs(scores: F32, n: Int, padded: Int) -> Float32:
+def softmax_pairs[portable: Bool](scores: F32, n: Int, padded: Int) -> Float32:
     """`softmax`, with the weights as pairs at the start of the row: they overtake no score that is still to be read."""
     var limit = largest(scores, n, padded)
     var total = Vector(0)
@@ -69,7 +69,7 @@ def softmax_pairs(scores: F32, n: Int, padded: Int) -> Float32:
     for i in range(0, padded, W):
         var weight = exp_of(scores.unsafe_load[width=W](i) - limit)
         total += weight
-        halves.unsafe_store(i, (rounded(weight) >> 16).cast[DType.uint16]())
+        halves.unsafe_store(i, halves_of[portable](weight))
     for i in range(n, padded):
         halves.unsafe_store(i, 0)
     return total.reduce_add()
@@ -130,7 +130,8 @@ def attend_pairs[
     for i in range(rows):
         for j in range(0, HEAD, W):
             query.unsafe_store(i * HEAD + j, q.unsafe_load[width=W](i * q_stride + j) * scale)
-        round_row(query.unsafe_offset(i * HEAD), HEAD, query.unsafe_offset(i * HEAD).unsafe_bitcast[UInt32]())
+        var row = query.unsafe_offset(i * HEAD)
+        round_row[portable](row, HEAD, row.unsafe_bitcast[UInt32]())
     for at in range(0, padded, GROUP):
         multiply_words[PAIRS, portable](
             rows,
@@ -145,7 +146,7 @@ def attend_pairs[
     var total = stack_allocation[QUERIES, DType.float32]()
     for i in range(rows):
         var row = scores.unsafe_offset(i * padded)
-        total.unsafe_store(i, softmax_pairs(row, n, padded))
+        total.unsafe_store(i, softmax_pairs[portable](row, n, padded))
     multiply_words[PAIRS, portable](
         rows, scores.unsafe_bitcast[UInt32](), padded, values, padded // 2, (n + 1) // 2, query, HEAD
     )
@@ -174,7 +175,7 @@ def pack_pairs(k: F32, v: F32, width: Int, n: Int, padded: Int, keys: U32, value
     for t in range(padded):
         var column = keys.unsafe_offset(t // PANEL * HEAD // 2 * PANEL + t % PANEL)
         if t < n:
-            round_row(k.unsafe_offset(t * width), HEAD, pairs)
+            round_row[True](k.unsafe_offset(t * width), HEAD, pairs)
         for d in range(HEAD // 2):
             column.unsafe_store(d * PANEL, row.unsafe_load(d) if t < n else 0)
     for t in range(0, padded, 2):

@@ -188,7 +188,7 @@ struct Left[T: DType](Movable):
                 comptime if Self.T == QUADS:
                     quantize_row(source, layer.k, words, self.steps.unsafe_offset(row), self.zeros.unsafe_offset(row))
                 else:
-                    round_row(source, layer.k, words)
+                    round_row[portable](source, layer.k, words)
             else:
                 normalize(source, into, layer.k, layer.gamma, layer.beta)
 

@@ -83,11 +83,20 @@ def joined(first: Vector, second: Vector) -> Words:
 
 
 @always_inline
-def round_row(x: F32, n: Int, y: U32):
+def halves_of[portable: Bool](x: Vector) -> SIMD[PAIRS, W]:
+    """The nearest bfloat16 of each lane."""
+    comptime if PAIRS_AT_ONCE and not portable:
+        return bitcast[PAIRS, W](llvm_intrinsic["llvm.x86.avx512bf16.cvtneps2bf16.512", SIMD[DType.bfloat16, W]](x))
+    else:
+        return (rounded(x) >> 16).cast[PAIRS]()
+
+
+@always_inline
+def round_row[portable: Bool](x: F32, n: Int, y: U32):
     """`n` values as pairs; `y` may be `x` itself."""
     var halves = y.unsafe_bitcast[UInt16]()
     for i in range(0, n - n % W, W):
-        halves.unsafe_store(i, (rounded(x.unsafe_load[width=W](i)) >> 16).cast[DType.uint16]())
+        halves.unsafe_store(i, halves_of[portable](x.unsafe_load[width=W](i)))
     for i in range(n - n % W, n):
         halves.unsafe_store(i, (rounded(Vector(x.unsafe_load(i)))[0] >> 16).cast[DType.uint16]())
     if n % 2:

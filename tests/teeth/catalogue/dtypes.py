@@ -71,8 +71,8 @@ FAULTS = (
         "a-pair-without-its-norm",
         f"{ROWS}[bfloat16-norm_gelu]",
         LAYER,
-        "round_row(source, layer.k, words)",
-        "round_row(x.unsafe_offset(row * stride), layer.k, words)",
+        "round_row[portable](source, layer.k, words)",
+        "round_row[portable](x.unsafe_offset(row * stride), layer.k, words)",
     ),
     Fault(
         "quads-and-their-sums-of-other-columns",
