@@ -93,4 +93,4 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
 
 
 def logits(dims: ModelDimensions, rows: int = 1, dtype: str = "float32") -> Work:
-    return linear(rows, dims.n_text_state, dims.n_vocab, fine(dtype), HALF)
+    return linear(rows, dims.n_text_state, dims.n_vocab, dtype, min(HALF, STORED[dtype]))

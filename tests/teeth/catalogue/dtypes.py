@@ -1,11 +1,19 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import HEADS, LAYER, PACKING, WORDS
+from tests.teeth.catalogue.kernels import FUSED, HEADS, LAYER, LOGITS, PACKING, WORDS
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
-CONV, CROSS, ROWS = (f"{FILE}::test_{name}" for name in ("convolutions", "attention_over_a_window", "linear"))
-KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS))
+CONV, CROSS, ROWS, NEAR = (
+    f"{FILE}::test_{name}"
+    for name in (
+        "convolutions",
+        "attention_over_a_window",
+        "linear",
+        "logits_of_int8_near_the_top_are_of_bfloat16",
+    )
+)
+KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
 PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 
@@ -73,6 +81,30 @@ FAULTS = (
         LAYER,
         "round_row[portable](source, layer.k, words)",
         "round_row[portable](x.unsafe_offset(row * stride), layer.k, words)",
+    ),
+    Fault(
+        "channels-scaled-in-the-weights-alone",
+        "kernels",
+        FUSED,
+        "smoothed |= {name: tensors[name] / scale for name in (gamma, beta)}",
+        "smoothed |= {name: tensors[name] / scale for name in (gamma,)}",
+        ("tests/parity/test_dtypes.py::test_smoothing_moves_scales_and_changes_no_product",),
+        ("test_dtypes.py::test_smoothing_moves_scales_and_changes_no_product",),
+        quick=True,
+    ),
+    small(
+        "logits-near-the-top-left-to-int8",
+        f"{NEAR}[int8]",
+        LOGITS,
+        "if row.unsafe_load(token) >= least:",
+        "if row.unsafe_load(token) > least + MARGIN:",
+    ),
+    small(
+        "a-part-of-the-row-without-its-own-top",
+        f"{NEAR}[int8]",
+        LOGITS,
+        "for part in range(1, PARTS):",
+        "for part in range(1, 1):",
     ),
     Fault(
         "quads-and-their-sums-of-other-columns",

@@ -4,12 +4,12 @@ from tests.teeth.fault import Fault
 
 FUSED = "maxwhisper_impl/kernels/fused.py"
 PACKING = "maxwhisper_impl/kernels/packing.py"
-ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, WORDS = (
+ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, LOGITS, PICK, WORDS = (
     f"maxwhisper_impl/kernels/mojo/{name}.mojo"
-    for name in ("attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "words")
+    for name in ("attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "pick", "words")
 )
 FILE = "test_kernels.py"
-CONV, CROSS, SELF, EMBED, ROWS = (
+CONV, CROSS, SELF, EMBED, ROWS, PICKED = (
     f"{FILE}::test_{name}"
     for name in (
         "convolutions",
@@ -17,9 +17,10 @@ CONV, CROSS, SELF, EMBED, ROWS = (
         "decoder_layer",
         "embedding_and_picked_rows",
         "linear",
+        "picked_tokens",
     )
 )
-KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, SELF, EMBED))
+KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, SELF, EMBED, PICKED))
 """Those that compile our ops once, for float32 weights."""
 
 
@@ -145,6 +146,30 @@ FAULTS = (
         LAYER,
         "Float32(0.7071067811865476)",
         "Float32(0.7072)",
+    ),
+    kernel(
+        "timestamps-win-by-the-likeliest-alone",
+        "1",
+        PICKED,
+        PICK,
+        "time[0] + log(times) > text[0]",
+        "time[0] > text[0]",
+    ),
+    kernel(
+        "suppressed-tokens-count-as-likely",
+        "2",
+        PICKED,
+        PICK,
+        "total += exp(allowed(logits, suppressed, i, stop) - top)",
+        "total += exp(logits.unsafe_load[width=W](i) - top)",
+    ),
+    kernel(
+        "the-last-of-equals-is-picked",
+        "3",
+        PICKED,
+        PICK,
+        "var better = here.gt(top)",
+        "var better = here.ge(top)",
     ),
     Fault(
         "zero-filled-slots-are-attended",
