@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import whisper
-from whisper.model import MultiHeadAttention, ResidualAttentionBlock
+from whisper.model import MultiHeadAttention
 
 LEVELS = 255
 MARGIN = 2
@@ -79,26 +79,8 @@ def _then(forward: Callable[..., torch.Tensor], rounding: Rounding, x: torch.Ten
     return rounding(forward(x))
 
 
-def smooth_block(block: ResidualAttentionBlock) -> None:
-    """Scales the channels between a block's norms and the layers behind them, see `fused.smooth`."""
-    layers: dict[torch.nn.Module, list[torch.nn.Linear]] = {
-        block.attn_ln: [block.attn.query, block.attn.key, block.attn.value],
-        block.mlp_ln: [block.mlp[0]],
-    }
-    if block.cross_attn is not None:
-        layers[block.cross_attn_ln] = [block.cross_attn.query]
-    for norm, behind in layers.items():
-        largest = torch.cat([layer.weight for layer in behind]).abs().amax(0).clamp(min=1e-4)
-        scale = ((norm.weight.abs() + norm.bias.abs()).clamp(min=1e-4) / largest).sqrt()
-        norm.weight.data, norm.bias.data = norm.weight / scale, norm.bias / scale
-        for layer in behind:
-            layer.weight.data = layer.weight * scale
-
-
 def round_model(model: whisper.Whisper, dtype: str) -> None:
     """Changes openai-whisper's own module into one of `dtype`, in place."""
-    for block in [*model.encoder.blocks, *model.decoder.blocks] if dtype == "int8" else []:
-        smooth_block(block)
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.Conv1d):
             module.weight.data = nearest_bfloat16(module.weight)

@@ -39,11 +39,6 @@ def packed(name: str, weight: np.ndarray, dtype: str) -> np.ndarray:
     return pack_pairs(weight) if dtype == "bfloat16" or fine else pack_quads(weight)
 
 
-BEHIND_NORMS = {"attn_ln": ("attn.query", "attn.key", "attn.value"), "cross_attn_ln": ("cross_attn.query",),
-                "mlp_ln": ("mlp.0",)}
-"""The layers of a block that read nothing but a norm of its own."""
-SMALLEST = np.float32(1e-4)
-"""Of a channel's size in `smooth`."""
 DECODER_LAYER = (".attn.query+key+value", ".attn.out.input", ".cross_attn_ln.input", ".cross_attn.query",
                  ".cross_attn.out.input", ".mlp_ln.input", ".mlp.1", "")
 """What a decoder layer's parts put out, in their order, by their names in the suite's taps."""
@@ -53,24 +48,6 @@ _LAYER_WEIGHTS = [
                  "mlp_ln", "mlp.0", "mlp.2")
     for kind in ("weight", "bias")
 ]
-
-
-def smooth(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same layers, easier to round to int8: what a norm makes large in a channel moves into the weights behind it.
-
-    A row of x is rounded to steps of its largest value: one channel far off would cost all others. Channels are scaled
-    between what norm and weights say of them, and the product stays what it was (arXiv:2211.10438)."""
-    smoothed = dict(tensors)
-    for norm, layers in BEHIND_NORMS.items():
-        for gamma in [name for name in tensors if name.endswith(f".{norm}.weight")]:
-            block, beta = gamma.removesuffix(f"{norm}.weight"), gamma.removesuffix("weight") + "bias"
-            weights = [f"{block}{layer}.weight" for layer in layers]
-            size = np.abs(tensors[gamma]) + np.abs(tensors[beta])
-            largest = np.max([np.abs(tensors[name]).max(axis=0) for name in weights], axis=0)
-            scale = np.sqrt(np.maximum(size, SMALLEST) / np.maximum(largest, SMALLEST)).astype(np.float32)
-            smoothed |= {name: tensors[name] / scale for name in (gamma, beta)}
-            smoothed |= {name: tensors[name] * scale for name in weights}
-    return smoothed
 
 
 class FusedOps:
@@ -96,7 +73,6 @@ class FusedOps:
     def prepare(tensors: Mapping[str, np.ndarray], dtype: str = "float32") -> dict[str, np.ndarray]:
         """A checkpoint's tensors as these ops read them: panels, with query, key and value side by side."""
         ready: dict[str, np.ndarray] = {}
-        tensors = smooth(tensors) if dtype == "int8" else tensors
         for name, tensor in tensors.items():
             stem, _, kind = name.rpartition(".")
             if stem.endswith(("attn.key", "attn.value", ".attn.query")):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from max.graph import DeviceRef
 
 from maxwhisper_impl import graphs
 from maxwhisper_impl.errors import DeviceError, OptionError
-from maxwhisper_impl.kernels.fused import BEHIND_NORMS, FusedOps, packed, smooth
+from maxwhisper_impl.kernels.fused import FusedOps, packed
 from maxwhisper_impl.runtime import MaxRuntime, open_device
 from maxwhisper_impl.systems import SYSTEMS
-from tests.compare import rel_l2
 from tests.parity.small_checkpoints import DIMS, small
-from tests.rounded import quantized_columns, quantized_rows
 
 SMALL = ("bfloat16", "int8")
 
@@ -67,43 +64,6 @@ def test_a_dtype_takes_the_memory_of_its_numbers(dtype: str, share: int) -> None
     weight = np.ones((640, 384), np.float32)
     lines = 2 * 4 * 640 if dtype == "int8" else 0
     assert packed("encoder.blocks.0.mlp.0.weight", weight, dtype).nbytes == weight.nbytes // share + lines
-
-
-def test_smoothing_moves_scales_and_changes_no_product() -> None:
-    """What a norm says of a channel, and what its weights do, is multiplied in the end; both even out."""
-    tensors = small().tensors
-    smoothed = smooth(tensors)
-    assert smoothed.keys() == tensors.keys()
-    changed = {name for name in tensors if not np.array_equal(smoothed[name], tensors[name])}
-    blocks = {name.split("attn_ln")[0] for name in tensors if name.endswith(".attn_ln.weight")}
-    assert changed == {
-        f"{block}{name}" for block in blocks for norm, layers in BEHIND_NORMS.items()
-        for name in (f"{norm}.weight", f"{norm}.bias", *(f"{layer}.weight" for layer in layers))
-        if f"{block}{name}" in tensors
-    }  # fmt: skip
-    for block in blocks:
-        for norm, layers in BEHIND_NORMS.items():
-            for layer in [f"{block}{each}.weight" for each in layers if f"{block}{each}.weight" in tensors]:
-                for part in (f"{block}{norm}.weight", f"{block}{norm}.bias"):
-                    got, want = (each[layer] * np.float64(each[part]) for each in (smoothed, tensors))
-                    np.testing.assert_allclose(got, want, rtol=1e-6)
-
-
-def test_smoothing_evens_out_a_channel_far_off() -> None:
-    rng = np.random.default_rng(0)
-    block = "encoder.blocks.0."
-    tensors = {f"{block}mlp_ln.weight": np.ones(64, np.float32), f"{block}mlp_ln.bias": np.zeros(64, np.float32),
-               f"{block}mlp.0.weight": rng.uniform(-1, 1, (256, 64)).astype(np.float32)}  # fmt: skip
-    tensors[f"{block}mlp_ln.weight"][7] = 100
-    x = rng.standard_normal((50, 64)).astype(np.float32)
-
-    def error(layer: dict[str, np.ndarray]) -> float:
-        rows = x * layer[f"{block}mlp_ln.weight"]
-        weight = torch.from_numpy(layer[f"{block}mlp.0.weight"])
-        got = quantized_rows(torch.from_numpy(rows)) @ quantized_columns(weight).T
-        return rel_l2(got.numpy(), rows.astype(np.float64) @ weight.double().numpy().T)
-
-    assert error(smooth(tensors)) < error(tensors) / 2
 
 
 def test_what_int8_would_cost_most_stays_bfloat16() -> None:

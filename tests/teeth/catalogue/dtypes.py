@@ -1,6 +1,6 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import FUSED, HEADS, LAYER, LOGITS, PACKING, WORDS
+from tests.teeth.catalogue.kernels import HEADS, LAYER, LOGITS, PACKING, WORDS
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
@@ -81,16 +81,6 @@ FAULTS = (
         LAYER,
         "round_row[portable](source, layer.k, words)",
         "round_row[portable](x.unsafe_offset(row * stride), layer.k, words)",
-    ),
-    Fault(
-        "channels-scaled-in-the-weights-alone",
-        "kernels",
-        FUSED,
-        "smoothed |= {name: tensors[name] / scale for name in (gamma, beta)}",
-        "smoothed |= {name: tensors[name] / scale for name in (gamma,)}",
-        ("tests/parity/test_dtypes.py::test_smoothing_moves_scales_and_changes_no_product",),
-        ("test_dtypes.py::test_smoothing_moves_scales_and_changes_no_product",),
-        quick=True,
     ),
     small(
         "logits-near-the-top-left-to-int8",
