@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from maxwhisper_impl import threads
 from maxwhisper_impl.errors import CheckpointError
 from maxwhisper_impl.systems import Pinned, Progress, SystemSpec, Transcript
 
@@ -19,8 +19,8 @@ class Fake:
     """`spec.model` is the path of a JSON file that tells each system by name what to do:
 
     text, tokens, load_seconds, seconds, fails_at ("prepare", "load", "crash", "round"), forgets (says more each
-    time), allocate (bytes), lingers (seconds of a thread that spins when the answer is
-    there). All that is asked of the systems goes to the file's neighbour `log.jsonl`, in order.
+    time), allocate (bytes), lingers (how often its process is still found at work when the answer is there).
+    All that is asked of the systems goes to the file's neighbour `log.jsonl`, in order.
     """
 
     packages = ("pytest",)
@@ -31,6 +31,7 @@ class Fake:
         self.script: dict[str, Any] = json.loads(Path(spec.model).read_text())[spec.system]
         self.calls = 0
         self.kept = b""
+        self.looks, self.cpu_seconds = 0, 0.0
 
     def prepare(self) -> None:
         self._log("prepare")
@@ -55,16 +56,21 @@ class Fake:
             raise ValueError("not again")
         time.sleep(self.script.get("seconds", 0))
         if "lingers" in self.script:
-            threading.Thread(target=self._spin, args=(time.perf_counter() + self.script["lingers"],)).start()
+            self.looks = 2 * self.script["lingers"]  # at the beginning and at the end of the time watched
+            threads.process_time = self._process_time
         text = self.script.get("text", "one two")
         if self.script.get("forgets"):
             text += f" {WORDS[self.calls]}"
         return Transcript(text, self.script.get("tokens", [1, 2, 3]), [(0.0, 1.0, text)])
 
-    def _spin(self, until: float) -> None:
-        while time.perf_counter() < until:
-            pass
-        self._log("at rest")
+    def _process_time(self) -> float:
+        """As if threads lingered: a real one would look idle where other processes leave it no CPU."""
+        if self.looks > 0:
+            self.cpu_seconds += 1000
+        elif self.looks == 0:
+            self._log("at rest")
+        self.looks -= 1
+        return self.cpu_seconds
 
     def _log(self, what: str, **more: Any) -> None:
         process = {"process": os.getpid(), "cpus": len(os.sched_getaffinity(0))}

@@ -77,16 +77,25 @@ def test_a_tensor_blown_up_by_its_strides(tmp_path: Path) -> None:
 # Hugging Face
 
 
-def _header(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """Change the JSON header of model.safetensors."""
+def _text(folder: Path, change: Callable[[str], str]) -> Path:
+    """Change the header of model.safetensors as text."""
     file = folder / "model.safetensors"
     content = file.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + length])
-    change(header)
-    text = json.dumps(header).encode()
+    text = change(content[8 : 8 + length].decode()).encode()
     file.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
     return folder
+
+
+def _header(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Change the header of model.safetensors as JSON."""
+
+    def changed(text: str) -> str:
+        header = json.loads(text)
+        change(header)
+        return json.dumps(header)
+
+    return _text(folder, changed)
 
 
 NORM, NEXT = "model.decoder.layer_norm.bias", "model.decoder.layer_norm.weight"
@@ -115,6 +124,15 @@ def test_safetensors_headers_that_contradict_the_file(change: Callable, said: st
         load_checkpoint(folder)
     assert said in str(caught.value)
     assert str(folder / "model.safetensors") in str(caught.value)
+
+
+def test_a_safetensors_header_that_names_a_tensor_twice(tmp_path: Path) -> None:
+    """With two equal entries nothing else is wrong."""
+
+    def twice(text: str) -> str:
+        return f'{{"{NORM}": {json.dumps(json.loads(text)[NORM])}, {text[1:]}'
+
+    refused(_text(save(small(), tmp_path, "huggingface"), twice), "model.safetensors", f"names given twice: ['{NORM}']")
 
 
 @pytest.mark.parametrize("length", [2**64 - 1, 2**40, 0])
@@ -183,11 +201,14 @@ def test_npz_members_given_twice_or_of_the_wrong_length(tmp_path: Path) -> None:
         refused(path, "decoder.ln.bias")
 
 
-def test_a_byte_of_an_npz_that_its_checksum_does_not_cover(tmp_path: Path) -> None:
-    path = save(small(), tmp_path, "npz")
-    content = bytearray(path.read_bytes())
-    at = content.find(small().tensors["encoder.conv2.weight"].tobytes())
+@pytest.mark.parametrize("n_vocab", [DIMS.n_vocab, 1000])
+def test_a_byte_of_an_npz_that_its_checksum_does_not_cover(n_vocab: int, tmp_path: Path) -> None:
+    """The last of a tensor: zipfile reads 4 KiB ahead, so a small one is checked with its header, a large one later."""
+    checkpoint = small(dims=dataclasses.replace(DIMS, n_vocab=n_vocab))
+    path = save(checkpoint, tmp_path, "npz")
+    content, tensor = bytearray(path.read_bytes()), checkpoint.tensors["decoder.token_embedding.weight"].tobytes()
+    at = content.find(tensor)
     assert at > 0
-    content[at] ^= 1
+    content[at + len(tensor) - 1] ^= 1
     path.write_bytes(content)
     refused(path, "CRC")

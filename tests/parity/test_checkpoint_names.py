@@ -137,6 +137,26 @@ def test_an_official_name_tells_the_alignment_heads(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "mine.pt").alignment_heads is None
 
 
+def test_a_hash_is_remembered_only_while_the_file_is_unchanged(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, times = tmp_path / "weights", []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: times.append(1) or real(*a))
+    path.write_bytes(b"one")
+    want = hashlib.sha256(b"one").hexdigest()
+    assert [hashes.sha256(path) for _ in range(3)] == [want] * 3
+    assert len(times) == 1
+    state = path.stat()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size, same date
+    assert hashes.sha256(path) == hashlib.sha256(b"two").hexdigest()
+    for note in (home / "maxwhisper" / "hashes").iterdir():
+        note.write_text("{]")
+    assert hashes.sha256(path) == hashlib.sha256(b"two").hexdigest()
+    assert len(times) == 3
+
+
 def test_a_tampered_package_is_refused_before_it_is_read(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,26 +195,6 @@ def test_parts_are_joined_once_into_the_users_cache(home: Path, monkeypatch: pyt
         file.write(b"\0\0")
     with pytest.raises(CheckpointError, match="SHA-256"):
         find_checkpoint("base", download=False)
-
-
-def test_a_hash_is_remembered_only_while_the_file_is_unchanged(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, times = tmp_path / "weights", []
-    real = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *a: times.append(1) or real(*a))
-    path.write_bytes(b"one")
-    want = hashlib.sha256(b"one").hexdigest()
-    assert [hashes.sha256(path) for _ in range(3)] == [want] * 3
-    assert len(times) == 1
-    state = path.stat()
-    path.write_bytes(b"two")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # same size, same date
-    assert hashes.sha256(path) == hashlib.sha256(b"two").hexdigest()
-    for note in (home / "maxwhisper" / "hashes").iterdir():
-        note.write_text("{]")
-    assert hashes.sha256(path) == hashlib.sha256(b"two").hexdigest()
-    assert len(times) == 3
 
 
 @pytest.mark.parametrize("name", MANIFEST)

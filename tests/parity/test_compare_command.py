@@ -91,7 +91,7 @@ def test_every_system_has_the_cpus_that_were_asked_for(stage: Stage) -> None:
 
 
 def test_each_comes_to_rest_before_the_next_one_starts(stage: Stage) -> None:
-    lingers = {"lingers": 0.4}
+    lingers = {"lingers": 2}
     stage.run(maxwhisper=lingers, openai_whisper=lingers, faster_whisper=lingers)
     order = [row["what"] for row in stage.log if row["what"] in ("transcribe", "at rest")]
     assert order == ["transcribe", "at rest"] * 6

@@ -74,6 +74,13 @@ ENGLISH_ONLY = [
 ]
 
 
+def test_an_answer_takes_half_of_the_context_unless_told(oracle_model: Any) -> None:
+    for told, tokens in ({}, 224), ({"sample_len": 5}, 5), ({"sample_len": 448}, 448):
+        options = {"language": "en", **told}
+        assert DecodingTask(NoWork("base"), make_options(**options)).sample_len == tokens
+        assert oracle.DecodingTask(oracle_model, oracle.DecodingOptions(fp16=False, **options)).sample_len == tokens
+
+
 @pytest.mark.parametrize(("options", "message"), [*DECODING, *OURS])
 def test_decode_refuses(options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):

@@ -37,7 +37,7 @@ CASES: dict[str, Options] = {
     "windows by themselves": {"condition_on_previous_text": False, "temperature": 0.0, **SHORT},
     "initial prompt": {"initial_prompt": "A list of ports and tides.", "temperature": 0.0},
     "carried initial prompt": {
-        "initial_prompt": " a list of ports, winds, tides and names" * 8,
+        "initial_prompt": " a list of ports, winds, tides and names" * 20,  # little room is left beside it
         "carry_initial_prompt": True,
         "temperature": 0.0,
         **SHORT,

@@ -19,6 +19,7 @@ OF_FILTERS, REPETITION, LOGITS = (f"{T}test_{name}.py" for name in ("filters", "
 DECODING, SAMPLING, OPTIONS, OF_TOKENIZER = (
     f"{T}test_{name}.py" for name in ("decoding", "sampling", "options", "tokenizer")
 )
+BY_HAND, DETECTED = f"{T}test_beams.py", f"{T}test_detected_languages.py"
 
 
 def rule(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
@@ -113,16 +114,17 @@ FAULTS = (
         BEAM,
         "top_logprobs(logits, self.size + 1)",
         "top_logprobs(logits, self.size)",
-        (LOGITS, DECODING),
-        ("test_random_logits.py::test_any_options", "test_decoding.py::test_search_times_context[*beams*"),
+        (BY_HAND,),
+        ("test_beams.py::test_an_end_takes_no_beams_place",),
+        quick=True,
     ),
     Fault(
         "filled-up-with-the-least-likely-beams",
         "search",
-        "maxwhisper_impl/decoding/beam.py",
+        BEAM,
         "np.argsort(self.sums)[::-1][:lacking]",
         "np.argsort(self.sums)[:lacking]",
-        ("tests/parity/test_beams.py",),
+        (BY_HAND,),
         ("test_beams.py::test_finished_beams_are_filled_up_with_the_likeliest_unfinished_ones",),
         quick=True,
     ),
@@ -205,8 +207,8 @@ FAULTS = (
         TASK,
         "self.sample_len = options.sample_len or dims.n_text_ctx // 2",
         "self.sample_len = options.sample_len or dims.n_text_ctx",
-        (OPTIONS, LOGITS, DECODING),
-        ("test_random_logits.py::test_any_options", "test_decoding.py::test_*"),
+        (OPTIONS,),
+        ("test_options.py::test_an_answer_takes_half_of_the_context_unless_told",),
     ),
     Fault(
         "a-language-left-out",
@@ -214,9 +216,9 @@ FAULTS = (
         LANGUAGE,
         "ids = np.array(tokenizer.all_language_tokens)",
         "ids = np.array((*tokenizer.all_language_tokens[:-1], tokenizer.translate))",
-        (f"{DECODING}::test_language", f"{DECODING}::test_languages_of_a_batch_are_detected_one_by_one"),
-        ("test_decoding.py::test_language",),
-        "base",
+        (DETECTED,),
+        ("test_detected_languages.py::test_every_language_is_counted_and_nothing_else",),
+        quick=True,
     ),
     Fault(
         "detected-language-of-the-first-window",
@@ -224,9 +226,8 @@ FAULTS = (
         TASK,
         "tokens[:, self.sot_index + 1] = ids[list(windows)]",
         "tokens[:, self.sot_index + 1] = ids[0]",
-        (f"{DECODING}::test_language", f"{DECODING}::test_languages_of_a_batch_are_detected_one_by_one"),
-        ("test_decoding.py::test_languages_of_a_batch_are_detected_one_by_one",),
-        "base",
+        (DETECTED,),
+        ("test_detected_languages.py::test_each_window_is_decoded_in_its_own_language",),
     ),
     tokens(
         "startoflm-for-transcribe",

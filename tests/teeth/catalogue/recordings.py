@@ -65,11 +65,14 @@ FAULTS = (
         "return self.tokenizer.decode(self.tokens)",
         "option[tiny.en-carried initial prompt]",
     ),
-    loop(
+    Fault(
         "carried-prompt-cut-at-its-front",
+        "transcribe",
+        TRANSCRIBE,
         "return self.initial_prompt + said[-room:]",
         "return (self.initial_prompt + said)[-room:]",
-        "option[tiny.en-carried initial prompt]",
+        (f"{T}test_context.py",),
+        ("test_context.py::test_prompts_of_three_windows[the initial prompt stays, what was said is cut]",),
     ),
     loop(
         "clips-are-whole-windows",

@@ -1,0 +1,69 @@
+"""Languages by hand, from logits that are known: how likely each is, and which one a window is then decoded in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maxwhisper_impl.decoding import DecodingTask, detect_language
+from maxwhisper_impl.decoding.options import make_options
+from maxwhisper_impl.dims import SIZES
+from maxwhisper_impl.tokenizer import get_tokenizer
+
+TOKENIZER = get_tokenizer(True)
+LANGUAGES = TOKENIZER.all_language_tokens
+OTHERS = len(LANGUAGES) - 1
+WINDOWS = np.array([0, OTHERS, 20])
+"""the language of each, as an index in `LANGUAGES`; the first and the last are among them"""
+
+
+class Speakers:
+    """A Runtime whose features are the languages spoken; that one is as likely as all others together."""
+
+    dims = SIZES["base"]
+
+    def __init__(self) -> None:
+        self.told: list[list[list[int]]] = []
+        """the tokens of each step"""
+
+    def start(self, features: Any, rows_per_window: int = 1) -> SpeakersState:
+        return SpeakersState(self, np.repeat(features, rows_per_window))
+
+
+class SpeakersState:
+    def __init__(self, runtime: Speakers, spoken: np.ndarray):
+        self.runtime, self.spoken = runtime, spoken
+
+    def select(self, rows: Sequence[int]) -> None:
+        self.spoken = self.spoken[list(rows)]
+
+    def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray:
+        self.runtime.told.append(tokens.tolist())
+        # whatever is no language is far likelier: none of it may be counted
+        logits = np.full((len(tokens), len(at), self.runtime.dims.n_vocab), 20, np.float32)
+        logits[..., LANGUAGES] = 0
+        for row, language in zip(logits, self.spoken, strict=True):
+            row[:, LANGUAGES[language]] = np.log(OTHERS)
+        return logits
+
+
+def test_every_language_is_counted_and_nothing_else() -> None:
+    ids, found = detect_language(Speakers(), WINDOWS)
+    assert ids.tolist() == [LANGUAGES[language] for language in WINDOWS]
+    for language, probabilities in zip(WINDOWS, found, strict=True):
+        assert list(probabilities) == list(TOKENIZER.all_language_codes)
+        want = np.full(len(LANGUAGES), 0.5 / OTHERS)
+        want[language] = 0.5
+        assert list(probabilities.values()) == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("windows", [None, [2, 0]], ids=["all", "two that are decoded again"])
+def test_each_window_is_decoded_in_its_own_language(windows: list[int] | None) -> None:
+    runtime = Speakers()
+    results = DecodingTask(runtime, make_options(sample_len=1)).run(WINDOWS, windows)
+    spoken = WINDOWS if windows is None else WINDOWS[windows]
+    assert runtime.told[-1] == [[TOKENIZER.sot, LANGUAGES[language], TOKENIZER.transcribe] for language in spoken]
+    assert [result.language for result in results] == [TOKENIZER.all_language_codes[language] for language in spoken]
