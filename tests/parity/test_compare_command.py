@@ -23,7 +23,6 @@ from maxwhisper_impl.compare import Comparison, compare
 from maxwhisper_impl.corpus import default_corpora
 from maxwhisper_impl.errors import MaxWhisperError, OptionError
 from maxwhisper_impl.samples import Sample, clip_of, default_clip, read_samples
-from maxwhisper_impl.scoring import agreement, word_errors
 from maxwhisper_impl.systems import SYSTEMS
 from tests.parity.fake_systems import Fake
 
@@ -318,18 +317,3 @@ def test_reference_from_a_file_goes_first(tmp_path: Path) -> None:
     assert (sample.text, sample.language) == ("something else", "de")
     with pytest.raises(OptionError, match=r"gone\.txt: the reference cannot be read"):
         read_samples([file], reference=str(tmp_path / "gone.txt"))
-
-
-def test_word_error_rate_is_over_all_words() -> None:
-    pairs = [("a b c d", "a b c x", "fr"), ("e", "e f g", "fr")]
-    assert word_errors(pairs).rate == 3 / 5
-    assert word_errors([("Mister Smith's colour", "mr smith is color", "en")]).rate == 0, "the English normaliser"
-    assert word_errors([("", "thanks for watching", "en"), ("one", "one", "en")]).rate == 3
-    assert word_errors([("", "", "en")]).words == 0
-
-
-def test_agreement_is_one_only_for_equal_tokens() -> None:
-    assert agreement([1, 2, 3], [1, 2, 3]) == 1
-    assert agreement([], []) == 1
-    assert agreement([1, 2, 3, 4], [1, 2, 4]) == 0.75
-    assert agreement([1], []) == 0

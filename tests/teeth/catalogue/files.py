@@ -15,9 +15,9 @@ def written(name: str, before: str, after: str, *speaks: str, file: str = WRITER
     return Fault(name, stage, file, before, after, (f"{T}writers.py",), places, quick=quick)
 
 
-def compared(name: str, before: str, after: str, *speaks: str, file: str = COMPARE, quick: bool = False) -> Fault:
+def compared(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
     places = tuple(f"test_compare_command.py::test_{test}" for test in speaks)
-    return Fault(name, "compare", file, before, after, (f"{T}compare_command.py",), places, quick=quick)
+    return Fault(name, "compare", COMPARE, before, after, (f"{T}compare_command.py",), places, quick=quick)
 
 
 FAULTS = (
@@ -152,12 +152,14 @@ FAULTS = (
         "        if False:\n",
         "a_transcript_that_changes_is_a_failure",
     ),
-    compared(
+    Fault(
         "agreement-of-sets",
+        "scoring",
+        SCORING,
         "return Levenshtein.normalized_similarity(tokens, oracle)",
         "return Levenshtein.normalized_similarity(sorted(tokens), sorted(oracle))",
-        "agreement_is_one_only_for_equal_tokens",
-        file=SCORING,
+        (f"{T}scoring.py",),
+        ("test_scoring.py::test_agreement_is_one_only_for_equal_tokens",),
     ),
     Fault(
         "faster-whisper-with-five-beams",
