@@ -16,15 +16,15 @@ def sleep_in_the_step() -> None:
     """Each step sleeps for SHARE of the time that it has taken."""
     from maxwhisper_impl.runtime import DecoderState
 
-    step = DecoderState.step
+    execute = DecoderState.execute
 
-    def slow(self: Any, *arguments: Any, **named: Any) -> Any:
+    def slow(self: Any, *arguments: Any) -> Any:
         begin = time.perf_counter()
-        logits = step(self, *arguments, **named)
+        results = execute(self, *arguments)
         time.sleep(SHARE * (time.perf_counter() - begin))
-        return logits
+        return results
 
-    DecoderState.step = slow
+    DecoderState.execute = slow
 
 
 def one_thread_less() -> None:
