@@ -180,7 +180,10 @@ def _seconds(where: str, path: Path) -> float:
         raise CorpusError(f"{where}: not audio that FFmpeg reads: {str(path)!r}: {error.strerror}") from error
     if duration is None:
         raise CorpusError(f"{where}: the length of {str(path)!r} is unknown: no audio in it, or its header lacks it")
-    return duration / av.time_base
+    seconds = duration / av.time_base
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise CorpusError(f"{where}: the header of {str(path)!r} says {seconds:g} s, and {MAX_SECONDS:g} s is the most")
+    return seconds
 
 
 class _Row:

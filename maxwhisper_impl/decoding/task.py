@@ -201,7 +201,9 @@ class DecodingTask:
             filters.append(SuppressTokens(self._suppressed()))
         if not o.without_timestamps:
             seconds = CHUNK_LENGTH / self.runtime.dims.n_audio_ctx
-            latest = round(o.max_initial_timestamp / seconds) if o.max_initial_timestamp else None
+            latest = None
+            if o.max_initial_timestamp:
+                latest = min(round(o.max_initial_timestamp / seconds), self.runtime.dims.n_audio_ctx)
             filters.append(TimestampRules(t.eot, t.timestamp_begin, t.no_timestamps, latest))
         return filters
 

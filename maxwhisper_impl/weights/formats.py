@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import CheckpointError, OptionError
 from . import ctranslate2, ggml, huggingface, npz, openai_pt
@@ -61,6 +62,9 @@ def write_path(checkpoint: Checkpoint, out: Path, format: str | None = None, sou
     `source` is where the checkpoint came from: a folder's tokenizer files go along. OptionError for an unknown
     format, CheckpointError if `out` cannot be written."""
     by_name = _SUFFIXES.get(out.suffix)
+    asked: Any = format
+    if asked is not None and not isinstance(asked, str):
+        raise OptionError(f"format={asked!r:.100}: give one of {', '.join(WRITTEN)}")
     kind = format or by_name
     if kind is None:
         raise OptionError(f"{out}: the name tells no format (.pt, .npz and .ggml do); give one of {', '.join(WRITTEN)}")

@@ -278,7 +278,8 @@ def test_the_format_must_be_told_and_fit_the_name(tmp_path: Path) -> None:
         ("model", None, "the name tells no format"),
         ("model", "onnx", "unknown format 'onnx'; known are pt, huggingface, ctranslate2, npz"),
         ("model.pt", "npz", r"ends in \.pt says pt, not npz"),
+        ("model", ["pt"], r"format=\['pt'\]: give one of pt, "),
     ):
         with pytest.raises(OptionError, match=message):
-            save_checkpoint(small(), tmp_path / out, format=format)
+            save_checkpoint(small(), tmp_path / out, format=format)  # pyright: ignore[reportArgumentType]
     assert list(tmp_path.iterdir()) == []

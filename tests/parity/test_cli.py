@@ -329,3 +329,12 @@ def test_convert_keeps_every_tensor(tmp_path: Path) -> None:
     assert all(np.array_equal(got[name], want[name]) for name in want)
     assert cli.main(["convert", str(first), str(tmp_path / "nameless")]) == 2
     assert cli.main(["convert", str(tmp_path / "gone.pt"), str(tmp_path / "c.npz")]) == 1
+
+
+@pytest.mark.parametrize("arguments", [["report", "--out=--", "x.json"], ["transcribe", "--temperature=--", "a.wav"]])
+def test_two_dashes_are_no_value(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """argparse itself hands over an empty list."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == cli.USAGE
+    assert "expected one argument, not '--'" in capsys.readouterr().err

@@ -192,6 +192,16 @@ def test_a_file_that_is_not_audio_has_no_length() -> None:
         read_lines({"audio": "a.wav", "language": None, "text": None})
 
 
+def test_a_header_with_an_absurd_length_is_refused(tmp_path: Path) -> None:
+    flac = bytearray((FIXTURES / "en" / "01-slt.flac").read_bytes())
+    flac[21] |= 0x0F  # the number of samples, 36 bits
+    flac[22:26] = b"\xff" * 4
+    (tmp_path / "a.flac").write_bytes(flac)
+    (tmp_path / "manifest.jsonl").write_text('{"audio": "a.flac", "language": "en", "text": null}')
+    with pytest.raises(CorpusError, match=r"manifest\.jsonl:1: the header of .*a\.flac' says [0-9.]+e\+06 s, and 1e\+06"):
+        read_corpus(tmp_path)
+
+
 def test_a_file_without_audio_has_no_length(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nTwo words.\n")
     (tmp_path / "manifest.jsonl").write_text('{"audio": "a.srt", "language": "en", "text": null}')

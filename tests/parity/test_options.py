@@ -11,6 +11,7 @@ import whisper.decoding as oracle
 
 from maxwhisper_impl import DecodingOptions, DecodingResult, OptionError, Whisper
 from maxwhisper_impl.decoding import DecodingTask
+from maxwhisper_impl.decoding.filters import TimestampRules, make_plan
 from maxwhisper_impl.decoding.options import make_options
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.transcribe_options import clip_times, make_transcribe_options, seek_clips
@@ -197,3 +198,11 @@ def test_clips_in_frames(clips: Any, expected: list[tuple[int, int]]) -> None:
     """Of 10 s; the missing or too late end is the end of the recording."""
     assert seek_clips(clips, 1000) == expected
     assert len(clip_times(clips)) <= 2 * len(expected)
+
+
+def test_a_first_timestamp_may_be_as_late_as_one_likes() -> None:
+    """Beyond the window there is nothing; a number of any size is no overflow."""
+    filters = DecodingTask(NoWork("base"), make_options(max_initial_timestamp=1e300)).filters
+    rules = next(each for each in filters if isinstance(each, TimestampRules))
+    plan = make_plan([rules], np.zeros((1, 0), int), SIZES["base"].n_vocab, rules.timestamp_begin)
+    assert plan.time_to.tolist() == [rules.timestamp_begin + 1501]
