@@ -10,7 +10,8 @@ import numpy as np
 PANEL, GROUP = 16, 64
 """Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
 BLOCK = 512
-"""Rows that are rounded at once: a vocabulary's in float32 would be the largest thing in memory."""
+"""Rows that are rounded at once, whole groups of columns: a vocabulary's in float32 would be the largest thing in
+memory."""
 LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
 
@@ -60,6 +61,10 @@ def pack_quads(weight: np.ndarray) -> np.ndarray:
     """`[n, k]` in int8: `[panels, ceil(k / 4) + 2, 16 * 4]`.
 
     The last two lines of a panel are its columns' steps in float32, and the sums of their weights in int32."""
+    return np.concatenate([_pack_quads(weight[start : start + BLOCK]) for start in range(0, len(weight), BLOCK)])
+
+
+def _pack_quads(weight: np.ndarray) -> np.ndarray:
     values, step = quantize(weight)
     sums = values.sum(axis=1, dtype=np.int32)
     lines = np.stack([step.view(np.uint32), sums.view(np.uint32)], axis=1)

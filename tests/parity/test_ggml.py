@@ -15,6 +15,7 @@ from maxwhisper_impl.audio import mel_filters
 from maxwhisper_impl.dims import SIZES, ModelDimensions
 from maxwhisper_impl.errors import CheckpointError
 from maxwhisper_impl.weights import Checkpoint, load_checkpoint, random_checkpoint, save_checkpoint
+from maxwhisper_impl.weights.ggml import is_ggml
 from tests.parity.small_checkpoints import DIMS
 
 ENGLISH = replace(DIMS, n_vocab=SIZES["tiny.en"].n_vocab, n_mels=80)
@@ -117,3 +118,8 @@ def test_convert_writes_and_nothing_reads(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["convert", str(source), str(tmp_path / "b.ggml"), "--format", "npz"]) == 2
     assert cli.main(["convert", str(out), str(tmp_path / "c.npz")]) == 1
     assert "only written" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_no_ggml(tmp_path: Path) -> None:
+    assert not is_ggml(tmp_path / "none")
+    assert not is_ggml(tmp_path)

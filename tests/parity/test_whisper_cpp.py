@@ -47,6 +47,23 @@ def system(file: Path, device: str = "cpu") -> WhisperCpp:
     return made
 
 
+class Failing:
+    """whisper.cpp that cannot transcribe."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(library, name)
+
+    def whisper_full(self, *_: Any) -> int:
+        return -6
+
+
+def test_a_failure_is_an_error(file: Path) -> None:
+    model = system(file).model
+    model.library = Failing()
+    with pytest.raises(MaxWhisperError, match="failed with status -6"):
+        model.transcribe(np.zeros(16000, np.float32), language="en", task="transcribe", condition_on_previous_text=True)
+
+
 def test_it_loads_the_dims(file: Path, checkpoint: Checkpoint) -> None:
     context = system(file).model.context
     dims = checkpoint.dims

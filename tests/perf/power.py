@@ -30,7 +30,7 @@ from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf.recording import HISTORY
-from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, judge, unfit
+from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, counting, judge, unfit
 
 CHANGE = 0.10
 SURE = 0.95
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         every = read_history(options.history, warn)
         machine = options.machine or most_recorded(every)
-        runs = choose(every, options.history, machine, None)
+        runs = counting(choose(every, options.history, machine, None))
         return show(runs, options.runs, options.blocks, options.draws)
     except MaxWhisperError as error:
         complain(error)

@@ -76,13 +76,15 @@ class Finding:
 
 
 def earlier(run: Run, history: Sequence[Run]) -> list[Run]:
-    """The runs that `run` may be compared with, oldest first: of this kind of machine, before it, not regressed.
+    """The runs that `run` may be compared with, oldest first: of this kind of machine, before it, and counting."""
+    return counting([old for old in history if old.fingerprint == run.fingerprint and old.made < run.made])
 
-    A run that was accepted in spite of its regression is the first that counts.
-    """
-    same = [old for old in history if old.fingerprint == run.fingerprint and old.made < run.made]
+
+def counting(same: Sequence[Run]) -> list[Run]:
+    """Of one kind of machine's runs those that are a measure: not the regressed ones, and none before one that was
+    accepted, slower or faster, as the new measure."""
     accepted = [number for number, old in enumerate(same) if old.accepted]
-    same = same[accepted[-1] :] if accepted else same
+    same = list(same)[accepted[-1] :] if accepted else same
     return [old for old in same if old.gate != "regressed" or old.accepted]
 
 
