@@ -49,11 +49,15 @@ class WhisperCppModel:
     ) -> list[Segment]:
         """`audio` is float32 [n_samples] at 16 kHz. OptionError for an unknown language, MaxWhisperError else."""
         options = self.options(language, task, condition_on_previous_text)
+        self.run("whisper_full", options, audio, audio.size)
+        return self.segments()
+
+    def run(self, name: str, *arguments: Any) -> None:
+        """One of the library's functions on this context; MaxWhisperError, with what it logs, where it fails."""
         with _errors(self.library) as errors:
-            status = self.library.whisper_full(self.context, options, audio, audio.size)
+            status = getattr(self.library, name)(self.context, *arguments)
         if status:
-            raise MaxWhisperError(f"whisper.cpp failed with status {status}: {' '.join(errors)}")
-        return self._segments()
+            raise MaxWhisperError(f"whisper.cpp's {name} failed with status {status}: {' '.join(errors)}")
 
     def options(self, language: str | None, task: str, condition_on_previous_text: bool) -> Any:
         """`whisper_full_params`; language None: it is detected."""
@@ -76,7 +80,7 @@ class WhisperCppModel:
         options.print_progress = options.print_realtime = options.print_timestamps = options.print_special = False
         return options
 
-    def _segments(self) -> list[Segment]:
+    def segments(self) -> list[Segment]:
         library, context = self.library, self.context
         first = library.whisper_token_beg(context)
         segments: list[Segment] = []
@@ -84,7 +88,7 @@ class WhisperCppModel:
         for index in range(library.whisper_full_n_segments(context)):
             start = library.whisper_full_get_segment_t0(context, index)  # hundredths of a second
             end = library.whisper_full_get_segment_t1(context, index)
-            tokens = self._tokens(index, first)
+            tokens = self.tokens(index, first)
             if tokens and tokens[0] >= first:
                 window = start - 2 * (tokens[0] - first)
             else:  # of two timestamps in a row whisper.cpp keeps the first, a segment's end; the next one began with it
@@ -93,7 +97,7 @@ class WhisperCppModel:
             segments.append(Segment(start / 100, end / 100, text, tokens))
         return segments
 
-    def _tokens(self, index: int, first: int) -> list[int]:
+    def tokens(self, index: int, first: int) -> list[int]:
         """Of a segment: text and timestamps, which are `first` and above."""
         library, context = self.library, self.context
         count, eot = library.whisper_full_n_tokens(context, index), library.whisper_token_eot(context)

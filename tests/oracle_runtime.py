@@ -18,8 +18,9 @@ import whisper
 import whisper.decoding
 
 from maxwhisper_impl.decoding import task
-from maxwhisper_impl.decoding.greedy import PicksOnHost, Sampler
+from maxwhisper_impl.decoding.greedy import Sampler
 from maxwhisper_impl.dims import ModelDimensions
+from tests.picks import PicksOnHost
 
 
 @contextmanager

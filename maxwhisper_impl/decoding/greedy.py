@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
-from .filters import Plan, apply_plan, log_sum_exp
+from .filters import log_sum_exp
 from .search import Candidate
 
 _BLOCK = 256
@@ -18,17 +17,6 @@ def pick_likeliest(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of float32 [rows, n_vocab]: the ids of the maxima and their log-probabilities, both [rows]."""
     tokens = logits.argmax(axis=1)
     return tokens, logits[np.arange(len(tokens)), tokens] - log_sum_exp(logits)
-
-
-class PicksOnHost(ABC):
-    """What a decoder's state picks, out of the logits that it steps to."""
-
-    @abstractmethod
-    def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray: ...
-
-    def pick(self, tokens: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-        """Appends tokens [rows, 1]; the likeliest ids that the plan allows and their log-probabilities, both [rows]."""
-        return pick_likeliest(apply_plan(plan, np.array(self.step(tokens)[:, 0])))
 
 
 class Sampler:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.dims import SIZES, ModelDimensions
 from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.weights import random_checkpoint, save_checkpoint
+from tests.picks import PicksOnHost
 
 SENTENCE = " The quick brown fox jumps over a lazy dog."
 END = 1.5

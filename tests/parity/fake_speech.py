@@ -11,9 +11,9 @@ from collections.abc import Container, Sequence
 import numpy as np
 
 from maxwhisper_impl.audio import SAMPLE_RATE
-from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
+from tests.picks import PicksOnHost
 
 TOKENIZER = get_tokenizer(False)
 WORDS = TOKENIZER.encode(

@@ -59,13 +59,11 @@ def own(between: np.ndarray) -> torch.Tensor:
 
 @EXAMPLES
 @given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3), n=ROWS)
-@pytest.mark.parametrize("op", LINEAR)
+@pytest.mark.parametrize("op", [op for op in LINEAR if op != "vocabulary"])
 def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int) -> None:
-    if (op, bench.dtype) == ("vocabulary", "int8"):
-        return  # see below
     inputs = linear_inputs(op, seed, size, rows, n)
     left = [x64 for _, x64 in inputs]
-    if op in ("norm_gelu", "vocabulary"):
+    if op == "norm_gelu":
         left = [own(bench("layer_norm", inputs[0][0]))]
     want = REFERENCES[bench.dtype].linear(op, *left, normed=True).numpy()
     for way in WAYS:
@@ -73,23 +71,28 @@ def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int
         compare.assert_tensor(f"{way}{op}", got, want, "kernels", dtype=bench.dtype)
 
 
-@EXAMPLES
-@given(seed=SEEDS, size=SIZES, n=ROWS)
-def test_logits_of_int8_near_the_top_are_of_bfloat16(bench: Bench, seed: int, size: float, n: int) -> None:
-    """The others are of int8. Which of both, nobody can say at the limit itself."""
-    if bench.dtype != "int8":
-        return
-    x, _ = draw(seed, size, 1, n, STATE)
-    normed = own(bench("layer_norm", x))
+def likeliest_again(normed: torch.Tensor, got: torch.Tensor) -> torch.Tensor:
+    """Logits of int8; near the top they are of bfloat16, and at the limit itself nobody can say of which: as `got`."""
     table = WEIGHTS["decoder.token_embedding.weight"]
     coarse = F.linear(quantized_rows(normed), quantized_columns(torch.from_numpy(table).double()))
     finer = F.linear(normed, torch.from_numpy(widen_bfloat16(bfloat16_bits(table))).double())
     above = coarse - (coarse.amax(-1, keepdim=True) - MARGIN)
-    assert (above > 0).sum() >= n, "the top itself at least"
+    assert (above > 1e-4).any(-1).all(), "the top itself at least"
+    return torch.where(above.abs() < 1e-4, got, torch.where(above > 0, finer, coarse))
+
+
+@EXAMPLES
+@given(seed=SEEDS, size=SIZES, rows=st.integers(1, 3), n=ROWS)
+def test_logits(bench: Bench, seed: int, size: float, rows: int, n: int) -> None:
+    x, _ = draw(seed, size, rows, n, STATE)
+    normed = own(bench("layer_norm", x))
     for way in WAYS:
-        got = torch.from_numpy(bench(f"{way}vocabulary", x)).double()
-        want = torch.where(above.abs() < 1e-4, got, torch.where(above > 0, finer, coarse))
-        compare.assert_tensor(f"{way}logits", got.numpy(), want.numpy(), "kernels", dtype="int8")
+        got = bench(f"{way}vocabulary", x)
+        if bench.dtype == "int8":
+            want = likeliest_again(normed, torch.from_numpy(got).double())
+        else:
+            want = REFERENCES[bench.dtype].linear("vocabulary", normed, normed=True)
+        compare.assert_tensor(f"{way}logits", got, want.numpy(), "kernels", dtype=bench.dtype)
 
 
 @EXAMPLES

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl.decoding import DecodingTask
-from maxwhisper_impl.decoding.greedy import PicksOnHost
 from maxwhisper_impl.decoding.options import make_options
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
 from tests import compare
 from tests.oracle_runtime import Draws, exact_oracle
+from tests.picks import PicksOnHost
 
 DIMS = {"tiny.en": SIZES["tiny.en"], "base": SIZES["base"]}
 

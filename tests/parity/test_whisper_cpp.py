@@ -181,7 +181,7 @@ def test_timestamps_that_it_leaves_out_are_put_back() -> None:
     model = object.__new__(WhisperCppModel)
     told = [(0, 200, [100, 1, 200]), (400, 600, [2, 3, 400]), (602, 700, [101, 4, 90, 95])]
     model.library, model.context = Told(told), None
-    segments = model._segments()
+    segments = model.segments()
     assert [segment.tokens for segment in segments] == [[100, 1, 200], [300, 2, 3, 400], [101, 4]]
     assert [(segment.start, segment.end) for segment in segments] == [(0, 2), (4, 6), (6.02, 7)]
     assert segments[0].text == " café �"

@@ -29,6 +29,10 @@ class Inputs:
     batch_steps: int
     """of decoding the windows"""
 
+    def decoded(self, case: str) -> tuple[np.ndarray, int]:
+        """Mel and steps of the cases "step" and "batch"."""
+        return (self.window, self.steps) if case == "step" else (self.windows, self.batch_steps)
+
 
 def windows_of(audio: np.ndarray, n_mels: int) -> np.ndarray:
     """Mels [8, n_mels, 3000] of as many windows, from the beginning to the end of a recording of 30 s at least."""
@@ -55,7 +59,7 @@ def timed(case: str, system: Contestant, inputs: Inputs) -> Callable[[], Any]:
     if case == "encode":
         return lambda: system.encode(inputs.window)
     if case in ("step", "batch"):
-        mel, steps = (inputs.window, inputs.steps) if case == "step" else (inputs.windows, inputs.batch_steps)
+        mel, steps = inputs.decoded(case)
         features = system.features(mel)
         return lambda: system.decode(features, steps)
     if case == "reading":

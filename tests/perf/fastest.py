@@ -110,6 +110,10 @@ def choose(rows: Iterable[Row]) -> list[Fastest]:
     return found
 
 
+def peer_of(row: Row) -> str:
+    return f"{row.key.peer}:{row.key.peer_dtype}"
+
+
 def as_json(each: Fastest) -> dict[str, Any]:
     """Ratios are the peer's time over ours; `reached` is null where there is no target."""
     row = each.row
@@ -127,7 +131,7 @@ def as_json(each: Fastest) -> dict[str, Any]:
         "target": each.target,
         "reached": None if each.target is None else not each.misses,
         "real_time": each.speed,
-        "others": {f"{other.key.peer}:{other.key.peer_dtype}": other.ratio for other in each.others},
+        "others": {peer_of(other): other.ratio for other in each.others},
     }
 
 
@@ -138,12 +142,12 @@ def cells(each: Fastest) -> tuple[str, ...]:
         f"{key.case} {key.checkpoint}",
         each.among,
         f"{key.dtype} {1e3 * row.seconds:.1f} ms{speed}",
-        f"{key.peer}:{key.peer_dtype}",
+        peer_of(row),
         f"{1e3 * row.peer_seconds:.1f} ms",
         f"{row.ratio:.2f}×",
         f"{row.low:.2f}–{row.high:.2f}",
         each.verdict,
-        ", ".join(f"{other.key.peer}:{other.key.peer_dtype} {other.ratio:.2f}×" for other in each.others),
+        ", ".join(f"{peer_of(other)} {other.ratio:.2f}×" for other in each.others),
     )
 
 

@@ -134,9 +134,8 @@ def field(
     mels = window_of(audio, n_mels), windows_of(audio, n_mels)
     steps = (RANDOM_STEPS,) * 2 if is_random else tuple(natural_steps(oracle, mel) for mel in mels)
     inputs = Inputs(*mels, audio, cuts_of(audio, n_mels), *steps)
-    name = checkpoint.source.stem if is_random else checkpoint_name(checkpoint)
+    name = "random-small" if is_random else checkpoint_name(checkpoint)
     original = "" if is_random else oracle_reading(checkpoint, reading)
-    name = "random-small" if is_random else name
     return Field(checkpoint, name, inputs, reading, original)
 
 
@@ -223,11 +222,7 @@ def checked_window(case: str, which: Configuration, system: Contestant, field: F
         error = compare.rel_l2(np.asarray(got, np.float64), np.asarray(want, np.float64))
         assert which.dtype != "float32" or error < FEATURES, f"{which}: features err by {error:.2g}"
         return
-    mel, steps = (
-        (field.inputs.window, field.inputs.steps)
-        if case == "step"
-        else (field.inputs.windows, field.inputs.batch_steps)
-    )
+    mel, steps = field.inputs.decoded(case)
     assert len(got) == len(mel)
     if which.system != "whisper.cpp":  # which counts the steps that it made itself
         assert {len(tokens) for tokens in got} == {steps}, f"{which} made other than {steps} steps"

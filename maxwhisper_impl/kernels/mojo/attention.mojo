@@ -5,10 +5,9 @@ from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 
 from .heads import HEAD, QUERIES, SCALE, attend_pairs, attend_rows, pack_floats, pack_pairs, padded_to_groups
-from .team import Team, counters_of
+from .team import Team, together
 from .tile import F32, I32, Stored
 from .words import PAIRS
 
@@ -112,13 +111,8 @@ struct Attend:
         )
         var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var room = counters_of(1)
-        var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var workers = parallelism_level(None)
 
-        def work(task: Int) {imm}:
-            var team = Team(counters, workers)
+        def work(mut team: Team) {imm}:
             attention.share(team, source, x_stride, result, y_stride, rows, n)
 
-        sync_parallelize(work, workers)
-        _ = room^
+        together(1, work)

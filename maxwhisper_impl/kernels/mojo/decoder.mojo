@@ -3,48 +3,15 @@
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 
 from .attention import Attention
 from .causal import Causal
 from .heads import HEAD
-from .layer import Layer
-from .team import Team, counters_of
-from .tile import F32
+from .linear import floats, layer_of, room_of
+from .team import Team, together
 
 comptime PHASES = 8
-
-
-@always_inline
-def floats(x: InputTensor[dtype=DType.float32, ...]) -> F32:
-    return x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-
-
-@always_inline
-def room_of(y: OutputTensor[dtype=DType.float32, ...]) -> F32:
-    return y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-
-
-@always_inline
-def layer_of[
-    portable: Bool
-](
-    weight: InputTensor[rank=3, ...],
-    bias: InputTensor[dtype=DType.float32, rank=1, ...],
-    k: Int,
-    norm: Bool = False,
-    gamma: F32 = F32.unsafe_dangling(),
-    beta: F32 = F32.unsafe_dangling(),
-    gelu: Bool = False,
-    adds: Bool = False,
-    residual: F32 = F32.unsafe_dangling(),
-) -> Layer[weight.dtype, portable]:
-    var panels = weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-    return Layer[weight.dtype, portable](
-        panels, floats(bias), residual, gamma, beta, weight.dim_size(1), k, bias.dim_size(0), norm, gelu, adds
-    )
 
 
 @extensibility.register("whisper.decoder_layer")
@@ -132,12 +99,8 @@ struct DecoderLayer:
         var both_rows = room_of(both)
         var hidden_rows = room_of(hidden)
         var result = room_of(y)
-        var room = counters_of(PHASES)
-        var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var workers = parallelism_level(None)
 
-        def work(task: Int) {imm}:
-            var team = Team(counters, workers)
+        def work(mut team: Team) {imm}:
             to_qkv.share(team, source_rows, state, qkv_rows, rows * n)
             causal.share(team, qkv_rows, attended_rows, rows, n)
             out.share(team, attended_rows, state, said_rows, rows * n)
@@ -147,5 +110,4 @@ struct DecoderLayer:
             wide.share(team, both_rows, state, hidden_rows, rows * n)
             narrow.share(team, hidden_rows, inner, result, rows * n)
 
-        sync_parallelize(work, workers)
-        _ = room^  # not before the last read through its pointer
+        together(PHASES, work)

@@ -3,11 +3,9 @@
 `y = residual + gelu(norm(x) @ weight + bias)`, where `norm`, `gelu` and `residual` are optional.
 """
 
-from max.algorithm import sync_parallelize
-from max.runtime.asyncrt import parallelism_level
 from std.math import erf, sqrt
 
-from .team import Team, counters_of
+from .team import Team, together
 from .tile import COLUMNS, F32, GROUP, I32, ROWS, Stored, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_row as multiply_word_row
 from .tile_words import multiply_rows as multiply_word_rows
@@ -137,16 +135,11 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
     def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
         """The whole product, as an op of its own."""
         var layer = self
-        var room = counters_of(1)
-        var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var workers = parallelism_level(None)
 
-        def work(task: Int) {imm}:
-            var team = Team(counters, workers)
+        def work(mut team: Team) {imm}:
             layer.share(team, x, stride, y, rows)
 
-        sync_parallelize(work, workers)
-        _ = room^  # not before the last read through its pointer
+        together(1, work)
 
 
 struct Left[T: DType](Movable):

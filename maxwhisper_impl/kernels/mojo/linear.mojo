@@ -5,6 +5,38 @@ from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
 
 from .layer import Layer, normalize
+from .tile import F32
+
+
+@always_inline
+def floats(x: InputTensor[dtype=DType.float32, ...]) -> F32:
+    return x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+
+
+@always_inline
+def room_of(y: OutputTensor[dtype=DType.float32, ...]) -> F32:
+    return y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+
+
+@always_inline
+def layer_of[
+    portable: Bool
+](
+    weight: InputTensor[rank=3, ...],
+    bias: InputTensor[dtype=DType.float32, rank=1, ...],
+    k: Int,
+    norm: Bool = False,
+    gamma: F32 = F32.unsafe_dangling(),
+    beta: F32 = F32.unsafe_dangling(),
+    gelu: Bool = False,
+    adds: Bool = False,
+    residual: F32 = F32.unsafe_dangling(),
+) -> Layer[weight.dtype, portable]:
+    """What is not asked for is not read."""
+    var panels = weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+    return Layer[weight.dtype, portable](
+        panels, floats(bias), residual, gamma, beta, weight.dim_size(1), k, bias.dim_size(0), norm, gelu, adds
+    )
 
 
 @extensibility.register("whisper.linear")
@@ -23,24 +55,9 @@ struct Linear:
         ctx: DeviceContext,
     ) raises:
         """x `[batch, rows, k]`, weight `[panels, lines, 16]`, y and residual `[batch, rows, n]`."""
-        Layer[weight.dtype, portable](
-            weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            residual.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            gamma.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            beta.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            weight.dim_size(1),
-            x.dim_size(2),
-            y.dim_size(2),
-            norm,
-            gelu,
-            adds,
-        ).run(
-            x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            x.dim_size(2),
-            y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            y.dim_size(0) * y.dim_size(1),
-        )
+        layer_of[portable](
+            weight, bias, x.dim_size(2), norm, floats(gamma), floats(beta), gelu, adds, floats(residual)
+        ).run(floats(x), x.dim_size(2), room_of(y), y.dim_size(0) * y.dim_size(1))
 
 
 @extensibility.register("whisper.conv")
@@ -62,22 +79,12 @@ struct Conv:
         var channels = x.dim_size(2)
         var n = y.dim_size(2)
         comptime edge = 1 if padded else 0
-        var layer = Layer[weight.dtype, portable](
-            weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            position.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
-            weight.dim_size(1),
-            3 * channels,
-            n,
-            False,
-            True,
-            adds,
+        var layer = layer_of[portable](
+            weight, bias, 3 * channels, gelu=True, adds=adds, residual=floats(position)
         )
         for item in range(y.dim_size(0)):
-            var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]().unsafe_offset(item * x.dim_size(1) * channels)
-            var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]().unsafe_offset(item * y.dim_size(1) * n)
+            var source = floats(x).unsafe_offset(item * x.dim_size(1) * channels)
+            var result = room_of(y).unsafe_offset(item * y.dim_size(1) * n)
             comptime if padded:
                 for i in range(n):
                     result.unsafe_store(i, 0)
@@ -98,9 +105,9 @@ struct LayerNorm:
         ctx: DeviceContext,
     ) raises:
         var n = x.dim_size(2)
-        var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var g = gamma.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var b = beta.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var source = floats(x)
+        var result = room_of(y)
+        var g = floats(gamma)
+        var b = floats(beta)
         for row in range(x.dim_size(0) * x.dim_size(1)):
             normalize(source.unsafe_offset(row * n), result.unsafe_offset(row * n), n, g, b)

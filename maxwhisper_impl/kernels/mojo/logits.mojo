@@ -6,13 +6,12 @@ is chosen does not hang on it.
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 
 from .embedding import column
-from .layer import Layer, normalize
-from .team import Team, counters_of
+from .layer import normalize
+from .linear import floats, layer_of, room_of
+from .team import Team, together
 from .tile import F32, Stored, Vector, W
 from .words import PAIRS
 
@@ -111,29 +110,18 @@ struct Logits:
         var rows = x.dim_size(0) * x.dim_size(1)
         var k = x.dim_size(2)
         var n = y.dim_size(2)
-        var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var g = gamma.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var b = beta.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var panels = quads.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var zero = bias.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var all = Layer[DType.int8, portable](
-            panels, zero, source, g, b, quads.dim_size(1), k, n, True, False, False
-        )
+        var source = floats(x)
+        var result = room_of(y)
+        var all = layer_of[portable](quads, bias, k, True, floats(gamma), floats(beta))
         var scratch = List[Float32](unsafe_uninit_length=rows * PARTS)
         var tops = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var pairs = table.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var finer = Finer(result, n, source, k, g, b, pairs, table.dim_size(1), tops)
-        var room = counters_of(3)
-        var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var workers = parallelism_level(None)
+        var finer = Finer(result, n, source, k, floats(gamma), floats(beta), pairs, table.dim_size(1), tops)
 
-        def work(task: Int) {imm}:
-            var team = Team(counters, workers)
+        def work(mut team: Team) {imm}:
             all.share(team, source, k, result, rows)
             finer.share_tops(team, rows)
             finer.share_finer(team, rows)
 
-        sync_parallelize(work, workers)
-        _ = room^  # not before the last read through its pointer
-        _ = scratch^
+        together(3, work)
+        _ = scratch^  # not before the last read through its pointer

@@ -4,6 +4,8 @@ What is to be done in a phase is claimed piece by piece by whoever has time. A w
 is at, never for a worker: one that comes late, or not at all, holds nobody up.
 """
 
+from max.algorithm import sync_parallelize
+from max.runtime.asyncrt import parallelism_level
 from std.atomic import Atomic
 from std.sys import CompilationTarget, llvm_intrinsic
 
@@ -21,7 +23,7 @@ struct Team(Movable):
     """pieces of this phase that this worker has done or is at"""
 
     def __init__(out self, counters: Counter, workers: Int):
-        """`counters`: `counters_of(phases)`, the same of all workers."""
+        """`counters`: two for each phase, APART from each other, zero; the same of all workers."""
         self.claimed = counters
         self.workers = workers
         self.mine = 0
@@ -45,5 +47,15 @@ struct Team(Movable):
         self.mine = 0
 
 
-def counters_of(phases: Int) -> List[Int64]:
-    return List[Int64](length=phases * 2 * APART, fill=0)
+def together[Work: def(mut Team) -> None](phases: Int, work: Work) raises:
+    """`work` by each worker of a team of all threads, through so many phases."""
+    var room = List[Int64](length=phases * 2 * APART, fill=0)
+    var counters = room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+    var workers = parallelism_level(None)
+
+    def one(task: Int) {imm}:
+        var team = Team(counters, workers)
+        work(team)
+
+    sync_parallelize(one, workers)
+    _ = room^  # not before the last read through its pointer

@@ -8,8 +8,10 @@ Nothing of another system is imported before it is loaded. What is here is no or
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from importlib import import_module
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -63,6 +65,20 @@ class Contestant(Protocol):
     def read(self, audio: np.ndarray) -> str: ...  # in sequence, each window told the text before it
     def read_in_batches(self, audio: np.ndarray, cuts: Cuts) -> str: ...
     def clock(self, case: str) -> Callable[[], float]: ...  # seconds; of the process unless the system has its own
+
+
+class Shared:
+    """A contestant that takes its setting with each call: others with the same weights are copies of it."""
+
+    setting: Setting
+
+    def at(self, setting: Setting) -> Self:
+        other = copy(self)
+        other.setting = setting
+        return other
+
+    def clock(self, case: str) -> Callable[[], float]:
+        return perf_counter
 
 
 Cuts = list[tuple[int, int]]

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from copy import copy
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from maxwhisper_impl.errors import MaxWhisperError
 from maxwhisper_impl.systems import converted
-from maxwhisper_impl.whisper_cpp import WhisperCppModel, _errors
-from tests.perf.peers import Cuts, Setting
+from maxwhisper_impl.whisper_cpp import WhisperCppModel
+from tests.perf.peers import Cuts, Setting, Shared
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
@@ -27,7 +25,7 @@ DECODER = ("sample", "decode", "batchd", "prompt")
 """Its names for the parts of a decoding: a token alone is "decode", a few of a prompt are "batchd"."""
 
 
-class Cpp:
+class Cpp(Shared):
     def __init__(self, checkpoint: Checkpoint, dtype: str, setting: Setting) -> None:
         import _pywhispercpp
 
@@ -39,11 +37,6 @@ class Cpp:
         self.setting = setting
         self.decoding = 0.0
         """seconds in the decoder so far, for as many steps as were asked for"""
-
-    def at(self, setting: Setting) -> Self:
-        other = copy(self)  # of the same model: another would free the context that both have
-        other.setting = setting
-        return other
 
     def _options(self, condition_on_previous_text: bool) -> Any:
         self.model.threads = self.setting.threads
@@ -57,26 +50,19 @@ class Cpp:
 
     def encode(self, mel: np.ndarray) -> None:
         window = self.features(mel)
-        self._run("whisper_set_mel", window.ravel(), window.shape[1], window.shape[0])
-        self._run("whisper_encode", 0, self.setting.threads)
-
-    def _run(self, name: str, *arguments: Any) -> None:
-        """One of its functions, which log much and say with a status that they failed."""
-        with _errors(self.library) as errors:
-            status = getattr(self.library, name)(self.model.context, *arguments)
-        if status:
-            raise MaxWhisperError(f"whisper.cpp's {name} failed with status {status}: {' '.join(errors)}")
+        self.model.run("whisper_set_mel", window.ravel(), window.shape[1], window.shape[0])
+        self.model.run("whisper_encode", 0, self.setting.threads)
 
     def decode(self, features: np.ndarray, steps: int) -> list[list[int]]:
         """Fewer tokens where it comes to an end, which only a slow callback could forbid. Its clock makes up for it."""
         library, context = self.library, self.model.context
-        self._run("whisper_set_mel", features.ravel(), features.shape[1], features.shape[0])
+        self.model.run("whisper_set_mel", features.ravel(), features.shape[1], features.shape[0])
         options = self._options(False)
         options.no_timestamps = options.single_segment = True
         options.max_tokens = steps - 1  # it ends behind the one that goes beyond
         library.whisper_reset_timings(context)
-        self._run("whisper_full", options, np.zeros(0, np.float32), 0)
-        tokens = [t for i in range(library.whisper_full_n_segments(context)) for t in self.model._tokens(i, 1 << 30)]
+        self.model.run("whisper_full", options, np.zeros(0, np.float32), 0)
+        tokens = [t for i in range(library.whisper_full_n_segments(context)) for t in self.model.tokens(i, 1 << 30)]
         seconds, runs = decoder_seconds(self._timings())
         self.decoding += seconds * steps / runs
         return [tokens]
@@ -91,16 +77,16 @@ class Cpp:
         return "".join(said)
 
     def read(self, audio: np.ndarray) -> str:
-        self._run("whisper_full", self._options(True), audio, audio.size)
-        return "".join(segment.text for segment in self.model._segments())
+        self.model.run("whisper_full", self._options(True), audio, audio.size)
+        return "".join(segment.text for segment in self.model.segments())
 
     def read_in_batches(self, audio: np.ndarray, cuts: Cuts) -> str:
         """Its `whisper_full_parallel`: the recording in as many parts as there are workers, wherever that cuts it."""
-        self._run("whisper_full_parallel", self._options(False), audio, audio.size, self.setting.workers)
-        return "".join(segment.text for segment in self.model._segments())
+        self.model.run("whisper_full_parallel", self._options(False), audio, audio.size, self.setting.workers)
+        return "".join(segment.text for segment in self.model.segments())
 
     def clock(self, case: str) -> Callable[[], float]:
-        return (lambda: self.decoding) if case == "step" else perf_counter
+        return (lambda: self.decoding) if case == "step" else super().clock(case)
 
 
 def decoder_seconds(timings: str) -> tuple[float, int]:

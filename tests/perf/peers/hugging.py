@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,13 +13,13 @@ from transformers.utils import logging
 from maxwhisper_impl.audio import SAMPLE_RATE
 from maxwhisper_impl.systems import converted
 from maxwhisper_impl.tokenizer import get_tokenizer
-from tests.perf.peers import Cuts, Setting
+from tests.perf.peers import Cuts, Setting, Shared
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
 
-class Hugging:
+class Hugging(Shared):
     """torch's number of threads is the process's: each call sets its own.
 
     Windows go through transformers' general `generate` with the rules of Whisper's own (what is suppressed): the
@@ -39,11 +36,6 @@ class Hugging:
         self.extract = WhisperFeatureExtractor(feature_size=checkpoint.dims.n_mels)
         self.tokenizer = get_tokenizer(checkpoint.dims.is_multilingual, num_languages=checkpoint.dims.num_languages)
         self.prompt = list(self.tokenizer.sot_sequence_including_notimestamps)
-
-    def at(self, setting: Setting) -> Self:
-        other = copy(self)
-        other.setting = setting
-        return other
 
     @torch.inference_mode()
     def features(self, mel: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -98,6 +90,3 @@ class Hugging:
             mel = self.extract(pieces, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
             said += [self._text(tokens) for tokens in self._generate(self.features(mel), steps)]
         return "".join(said)
-
-    def clock(self, case: str) -> Callable[[], float]:
-        return perf_counter

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import asdict
 from functools import partial
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from whisper.tokenizer import get_tokenizer
 
 from tests.adapters.openai import build
 from tests.implementations import PINNED
-from tests.perf.peers import Cuts, Setting
+from tests.perf.peers import Cuts, Setting, Shared
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
@@ -53,7 +51,7 @@ def rounded(checkpoint: Checkpoint) -> Rounded:
     return module
 
 
-class OpenAI:
+class OpenAI(Shared):
     """torch's number of threads is the process's: each call sets its own."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str, setting: Setting) -> None:
@@ -61,11 +59,6 @@ class OpenAI:
         self.dtype, self.setting = getattr(torch, dtype), setting
         self.module = makers[dtype](checkpoint)
         self.eot = get_tokenizer(self.module.is_multilingual).eot
-
-    def at(self, setting: Setting) -> Self:
-        other = copy(self)
-        other.setting = setting
-        return other
 
     @torch.inference_mode()
     def features(self, mel: np.ndarray) -> torch.Tensor:
@@ -87,6 +80,3 @@ class OpenAI:
 
     def read_in_batches(self, audio: np.ndarray, cuts: Cuts) -> str:
         raise NotImplementedError("openai-whisper reads recordings in sequence alone")
-
-    def clock(self, case: str) -> Callable[[], float]:
-        return perf_counter

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,14 +9,14 @@ import numpy as np
 from maxwhisper_impl.threads import available_cpus
 from maxwhisper_impl.tokenizer import get_tokenizer
 from tests.implementations import PINNED
-from tests.perf.peers import Cuts, Setting
+from tests.perf.peers import Cuts, Setting, Shared
 
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
     from maxwhisper_impl.whisper import Whisper
 
 
-class Ours:
+class Ours(Shared):
     """With as many threads as the process has CPUs: MAX takes no other number later."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str, setting: Setting) -> None:
@@ -30,9 +27,7 @@ class Ours:
         self.setting = _checked(setting)
 
     def at(self, setting: Setting) -> Self:
-        other = copy(self)
-        other.setting = _checked(setting)
-        return other
+        return super().at(_checked(setting))
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
         return np.asarray(self.model.encode(mel))
@@ -54,9 +49,6 @@ class Ours:
         """It cuts by itself, and that is timed."""
         options = {**PINNED, "language": "en", "without_timestamps": True, "batch_size": self.setting.batch}
         return self.model.transcribe(audio, **options)["text"]
-
-    def clock(self, case: str) -> Callable[[], float]:
-        return perf_counter
 
 
 def _checked(setting: Setting) -> Setting:

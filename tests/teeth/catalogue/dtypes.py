@@ -10,7 +10,7 @@ CONV, CROSS, ROWS, NEAR = (
         "convolutions",
         "attention_over_a_window",
         "linear",
-        "logits_of_int8_near_the_top_are_of_bfloat16",
+        "logits",
     )
 )
 KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
