@@ -163,17 +163,22 @@ class StockOps:
         is_text = ids < begin
         text = ops.where(is_text & (ids >= text_from) & spoken, mine, none)
         times = ops.where(~is_text & (ids >= time_from) & (ids < time_to) & spoken, mine, none)
-        likelier = (prefers != 0) & (self._log_sum(times) > ops.max(text, axis=-1))
+        likelier = (prefers != 0) & (self._log_sum(times) > self._top(text))
         left = ops.where(likelier, times, ops.where(is_text, text, times))
-        logprob = ops.max(left, axis=-1) - self._log_sum(left)
+        logprob = self._top(left) - self._log_sum(left)
         token = ops.cast(ops.argmax(left, axis=-1), DType.int32)
         return [token.reshape([rows]), logprob.reshape([rows])]
 
     def _log_sum(self, x: TensorValue) -> TensorValue:
         """log(sum(exp(x))) over the last axis, which stays; minus infinity for nothing else."""
-        top = ops.max(x, axis=-1)
+        top = self._top(x)
         finite = ops.where(top == self._scalar(float("-inf")), self._scalar(0.0), top)
         return finite + ops.log(ops.sum(ops.exp(x - finite), axis=-1))
+
+    def _top(self, x: TensorValue) -> TensorValue:
+        """The maximum over the last axis, which stays; `ops.max` says of minus infinities: the lowest finite number."""
+        top = ops.max(x, axis=-1)
+        return ops.where(top > self._scalar(float(np.finfo(np.float32).min)), top, self._scalar(float("-inf")))
 
 
 def _size(dim: Dim) -> TensorValue:

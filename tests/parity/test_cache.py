@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from maxwhisper_impl.decoding.filters import Plan, apply_plan
+from maxwhisper_impl.decoding.greedy import pick_likeliest
 from maxwhisper_impl.errors import MaxWhisperError
 from tests import record
 from tests.implementations import Model
@@ -56,6 +58,21 @@ def test_token_by_token(model: Model, encoded: Any, tokens: np.ndarray, float64_
     state = model.runtime.start(encoded)
     steps = [state.step(column[:, None]) for column in tokens.T]
     judge.logits("steps", np.concatenate(steps, axis=1), float64_taps["logits"])
+
+
+def test_picked_is_what_the_logits_of_a_step_say(model: Model, encoded: Any, tokens: np.ndarray) -> None:
+    """Whatever was suppressed in the step before: here each step forbids what its own logits like best."""
+    steps, picks = model.runtime.start(encoded), model.runtime.start(encoded)
+    vocabulary = model.dims.n_vocab
+    for column in tokens.T[:6]:
+        logits = steps.step(column[:, None])[:, 0]
+        plan = Plan.allow_all(len(column), vocabulary, vocabulary - 100)
+        plan.suppressed = [logits.argmax(axis=1)]
+        want, likely = pick_likeliest(apply_plan(plan, logits.copy()))
+        got, logprobs = picks.pick(column[:, None], plan)
+        assert got.tolist() == want.tolist()
+        np.testing.assert_allclose(logprobs, likely, rtol=0, atol=5e-5)  # float32 sums of the whole vocabulary
+    assert picks.length == steps.length == 6
 
 
 def test_only_the_positions_asked_for(

@@ -117,6 +117,16 @@ def test_picked_tokens(bench: Bench, seed: int, size: float, rows: int, picked: 
     np.testing.assert_allclose(likely, logprobs, rtol=0, atol=2e-6 * max(1.0, size))
 
 
+@pytest.mark.parametrize("prefers", [False, True])
+def test_picked_where_nothing_is_allowed(bench: Bench, prefers: bool) -> None:
+    """NumPy's first token of equals, and no likelihood."""
+    logits = np.random.default_rng(0).standard_normal((3, 2, VOCAB)).astype(np.float32)
+    ranges = np.array([[5, 5, 7, 7, prefers]] * 3, np.int32)
+    tokens, logprobs = bench.all("pick", logits, ranges, np.zeros(VOCAB, np.uint8))
+    assert tokens.tolist() == [0, 0, 0]
+    assert np.isnan(logprobs).all()
+
+
 def test_nothing_is_picked_where_nothing_is_asked(bench: Bench) -> None:
     logits, flags = np.zeros((2, 1, VOCAB), np.float32), np.zeros(VOCAB, np.uint8)
     assert [result.shape for result in bench.all("pick", logits, np.zeros((0, 5), np.int32), flags)] == [(0,), (0,)]

@@ -87,6 +87,13 @@ FAULTS = (
         file=MODEL,
     ),
     cached(
+        "suppressed-tokens-of-an-earlier-step-kept",
+        "or any(map(is_not, plan.suppressed, self._suppressed[0])):",
+        "and not self._suppressed[0]:",
+        "picked_is_what_the_logits_of_a_step_say",
+        quick=True,
+    ),
+    cached(
         "beams-keep-their-windows",
         "        self.windows = self.windows[list(rows)]\n",
         "        self.windows = self.windows[: len(rows)]\n",
