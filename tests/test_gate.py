@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
 from tests.perf import gate
-from tests.perf.noise import FLOOR, Level, baseline, level, machine_variance
+from tests.perf.noise import FLOOR, Level, baseline, level, levels, machine_variance
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge, unfit
 from tests.recorded import SECONDS, Recorder, row
 
@@ -227,6 +227,30 @@ def test_one_stalled_block_moves_nothing() -> None:
     a, b = level(blocks), level(stalled)
     assert b.centre == pytest.approx(a.centre, abs=0.015)
     assert b.within == pytest.approx(a.within, rel=0.5)
+
+
+def test_a_figure_is_that_of_the_quick_rounds() -> None:
+    """However the slow two thirds of them scatter: a busy neighbour is no slower code."""
+    random = np.random.default_rng(0)
+    quiet = np.exp(random.normal(0, 0.01, (2, 60)))
+    busy = quiet * np.where(np.arange(60) % 3 == 0, 1, random.uniform(1.1, 2, (2, 60)))
+    alone, beside = levels(0.2 * quiet[0], 0.3 * quiet[1]), levels(0.2 * busy[0], 0.3 * busy[1])
+    for figure, want in {"ratio": np.log(1.5), "time": np.log(0.2)}.items():
+        assert alone[figure].centre == pytest.approx(want, abs=0.02)
+        assert beside[figure].centre == pytest.approx(alone[figure].centre, abs=0.02)
+        assert beside[figure].within < 0.02
+        assert alone[figure].blocks == 30
+    slower = levels(1.1 * 0.2 * busy[0], 0.3 * busy[1])
+    assert slower["time"].centre - beside["time"].centre == pytest.approx(np.log(1.1))
+    assert slower["ratio"].centre - beside["ratio"].centre == pytest.approx(-np.log(1.1))
+
+
+def test_the_standard_error_of_a_figure_is_one() -> None:
+    random = np.random.default_rng(0)
+    found = [levels(*np.exp(random.normal(0, 0.02, (2, 60)))) for _ in range(400)]
+    for figure in ("ratio", "time"):
+        scatter = np.std([each[figure].centre for each in found])
+        assert np.sqrt(np.mean([each[figure].within ** 2 for each in found])) == pytest.approx(scatter, rel=0.15)
 
 
 def test_the_standard_error_is_one() -> None:

@@ -105,21 +105,22 @@ class Benchmark:
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=times))
 
 
-def test_a_race_has_the_ratio_of_its_times() -> None:
-    """The peer takes twice as long; both are run once unmeasured, in which they may take as long as they like."""
+@pytest.mark.parametrize(("first", "calls_for_six"), [(100, 7), (0.01, 13)])
+def test_a_race_has_the_ratio_of_its_times(first: float, calls_for_six: int) -> None:
+    """The peer takes twice as long; what is unmeasured may take as long as it likes, and short rounds have another."""
     clock, calls = [0.0], {"ours": 0, "theirs": 0}
 
     def system(name: str, seconds: float) -> Any:
         def run() -> None:
             calls[name] += 1
-            clock[0] += seconds if calls[name] > 1 else 100
+            clock[0] += seconds if calls[name] > 1 else first
 
         return run
 
     benchmark = Benchmark(clock)
     got = run_race(benchmark, "peer", "case", system("ours", 1), system("theirs", 2), 6, clock=lambda: clock[0])
     assert (got.median, got.low, got.high, got.validity) == pytest.approx((2, 2, 2, 1))
-    assert calls == {"ours": 7, "theirs": 7}
+    assert calls == {"ours": calls_for_six, "theirs": calls_for_six}
     assert benchmark.extra_info["ratio"] == got.median
     assert benchmark.extra_info["peer_seconds"] == 2
     assert benchmark.extra_info["valid"]

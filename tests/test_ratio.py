@@ -96,6 +96,17 @@ def test_each_round_begins_at_rest() -> None:
     assert "".join(order) == "-P-O-O-P-P-O-O-P"
 
 
+def test_a_short_round_follows_one_of_its_own() -> None:
+    order: list[str] = []
+    peer = Interleaved(lambda: order.append("P"), settle=lambda: order.append("-"), ours=lambda: order.append("O"))
+    for _ in range(4):
+        peer.setup()
+        order.append("O")
+    peer.finish()
+    assert "".join(order) == "P-P" + "O-O" * 2 + "P-P" * 2 + "O-O" * 2 + "P-P"
+    assert len(peer.times) == 4
+
+
 def test_threads_that_spin_are_waited_for() -> None:
     def spin(until: float) -> None:
         while time.perf_counter() < until:

@@ -1,16 +1,18 @@
 """The noise model of the gate: how far a clean run's figure may lie from those of earlier clean runs.
 
-A figure of a run is the median of its blocks' logarithms: of the peer's time over ours ("ratio"), or of our time
-("time"); a block is two neighbouring rounds. The model of block b of row r in run i is
+A figure of a run is taken from the quicker third of each system's rounds, the mean of their logarithms: the peer's
+against ours ("ratio"), or ours alone ("time"). Whatever else a shared machine does makes rounds longer, never shorter,
+and what a slower code takes longer, its quick rounds take longer too: that third differs between clean runs by half as
+much as the median of all. The model of row r in run i is
 
-    x[r, i, b] = level[r] + between[r, i] + within[r, i, b]
+    x[r, i] = level[r] + between[r, i] + within[r, i]
 
-Blocks within a run are independent, with any distribution (stalls have long tails): their median has the standard
-error 1.2533 · 1.4826 · MAD / √blocks, and one stalled round moves nothing. Runs are independent and normal around the
-level, which stands for what differs from process to process and hour to hour: memory layout, clocks, neighbours. Its
-variance is what the runs' medians scatter by beyond their standard errors. Few runs say little about it, so each row's
-is drawn towards that of the machine, the median over all rows, which counts as much as PRIOR runs (Smyth's moderated t,
-2004); it is never taken below FLOOR. A new run is compared with the median of the last runs by Student's t:
+`within` is what other rounds of the same run would have said: its standard error comes from drawing the run's blocks
+again, two neighbouring rounds of both systems each, and one stalled round moves nothing. Runs are independent and
+normal around the level, which stands for what differs from process to process and hour to hour: memory layout, clocks,
+neighbours. Its variance is what the runs scatter by beyond their standard errors. Few runs say little about it, so each
+row's is drawn towards that of the machine, the median over all rows, which counts as much as PRIOR runs (Smyth's
+moderated t, 2004); it is never taken below FLOOR. A new run is held to the median of the last ones by Student's t:
 
     spread² = between² · (1 + π/2 / runs) + within² of the new run + π/2 / runs · mean within² of the earlier runs
 
@@ -32,32 +34,58 @@ PRIOR = 8
 FLOOR = 0.005
 
 
+RESAMPLES = 100
+QUICK = 3
+"""One round in so many, the shortest, is what a figure is made of."""
+
+
 @dataclass(frozen=True)
 class Level:
-    """Where a run's blocks lie: their median, a logarithm, and its standard error."""
+    """Where a run lies, a logarithm, and its standard error."""
 
     centre: float
     within: float
     blocks: int
 
 
-def level(blocks: np.ndarray) -> Level:
-    """`blocks`: logarithms, [n]."""
-    centre = float(np.median(blocks))
-    spread = MAD_TO_SD * float(np.median(np.abs(blocks - centre)))
-    return Level(centre, MEDIAN * spread / len(blocks) ** 0.5, len(blocks))
+def levels(ours: Sequence[float], peer: Sequence[float]) -> dict[str, Level]:
+    """Of both figures, by name; rounds in seconds, in the order of measurement. An odd last one is left out."""
+    a, b = (_paired(side) for side in (ours, peer))
+    draws = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
+    found, drawn = _figures(a, b), _figures(a[draws], b[draws])
+    return {name: Level(float(found[name]), float(drawn[name].std()), len(a)) for name in found}
 
 
-def blocks_of(ours: Sequence[float], peer: Sequence[float]) -> dict[str, np.ndarray]:
-    """Both figures' blocks, [rounds // 2] each, of rounds in seconds; an odd last round is left out."""
-    a, b = (np.log(np.asarray(side[: len(side) // 2 * 2], np.float64)).reshape(-1, 2) for side in (ours, peer))
-    return {"ratio": (b - a).mean(axis=1), "time": a.mean(axis=1)}
+def _figures(ours: np.ndarray, peer: np.ndarray) -> dict[str, np.ndarray]:
+    own = quick(ours)
+    return {"ratio": quick(peer) - own, "time": own}
+
+
+def quick(rounds: np.ndarray) -> np.ndarray:
+    """Of logarithms [..., blocks, 2]: the mean of the quicker third, [...]."""
+    ordered = np.sort(rounds.reshape(*rounds.shape[:-2], -1), axis=-1)
+    return ordered[..., : -(-ordered.shape[-1] // QUICK)].mean(axis=-1)
+
+
+def quick_seconds(rounds: Sequence[float]) -> float:
+    return float(np.exp(quick(_paired(rounds))))
+
+
+def _paired(rounds: Sequence[float]) -> np.ndarray:
+    """Logarithms, [blocks, 2]."""
+    return np.log(np.asarray(rounds[: len(rounds) // 2 * 2], np.float64)).reshape(-1, 2)
 
 
 def pair(rounds: Sequence[float]) -> Level:
     """The A/A pair of one system: by how much the second round of a block took longer than the first, a logarithm."""
-    even = np.log(np.asarray(rounds[: len(rounds) // 2 * 2], np.float64))
-    return level(np.diff(even.reshape(-1, 2), axis=1)[:, 0])
+    return level(np.diff(_paired(rounds), axis=1)[:, 0])
+
+
+def level(blocks: np.ndarray) -> Level:
+    """Their median. `blocks`: logarithms, [n]."""
+    centre = float(np.median(blocks))
+    spread = MAD_TO_SD * float(np.median(np.abs(blocks - centre)))
+    return Level(centre, MEDIAN * spread / len(blocks) ** 0.5, len(blocks))
 
 
 def own_variance(runs: Sequence[Level]) -> tuple[float, int]:

@@ -29,6 +29,7 @@ from maxwhisper_impl.history import Key, Row, Run, choose, read_history
 from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
+from tests.perf.noise import quick
 from tests.perf.recording import HISTORY
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, counting, judge, unfit
 
@@ -47,7 +48,7 @@ class Noise:
     between: np.ndarray
     """[runs, 2 sides]: where each run lay beside the centre; not a number where it has no such row"""
     blocks: list[np.ndarray]
-    """of each run that has the row, [blocks, 2 rounds, 2 sides]: around that run's own middle"""
+    """of each run that has the row, [blocks, 2 rounds, 2 sides]: around where that run lay"""
 
 
 def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
@@ -60,10 +61,10 @@ def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
         if len(there) < MIN_RUNS:
             continue
         nothing = np.full(2, np.nan)
-        middles = np.stack([nothing if each is None else np.median(each, axis=(0, 1)) for each in rounds])
+        middles = np.stack([nothing if each is None else _level(each) for each in rounds])
         centre = np.nanmedian(middles, axis=0)
         unbiased = np.sqrt(len(there) / (len(there) - 1))  # runs lie nearer to their own centre than to the true one
-        blocks = [each - np.median(each, axis=(0, 1)) for each in there]
+        blocks = [each - _level(each) for each in there]
         newest = next(row for row in reversed(fit) if row is not None and not unfit(row))
         found[key] = Noise(newest, centre, (middles - centre) * unbiased, blocks)
     if not found:
@@ -77,6 +78,11 @@ def _rounds(row: Row) -> np.ndarray:
     """[blocks, 2 rounds, 2 sides]"""
     even = len(row.ours) // 2 * 2
     return np.log(np.stack([row.ours[:even], row.peer[:even]], axis=-1)).reshape(-1, 2, 2)
+
+
+def _level(rounds: np.ndarray) -> np.ndarray:
+    """[2 sides]"""
+    return quick(np.moveaxis(rounds, -1, 0))
 
 
 class World:

@@ -62,15 +62,20 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 
 
 class Interleaved:
-    """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours."""
+    """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours.
+
+    Where `ours` is given, each round follows one of the same system that is not timed.
+    """
 
     def __init__(
         self,
         peer: Callable[[], object],
         clock: Callable[[], float] = perf_counter,
         settle: Callable[[], object] | None = None,
+        ours: Callable[[], object] | None = None,
     ):
         self.peer, self.clock, self.settle = peer, clock, settle or until_idle
+        self.ours = ours
         self.times: list[float] = []
         self._round = 0
 
@@ -81,6 +86,8 @@ class Interleaved:
                 self._run()
             self._run()
         self._round += 1
+        if self.ours:
+            self.ours()
         self.settle()
 
     def finish(self) -> None:
@@ -89,6 +96,8 @@ class Interleaved:
             self._run()
 
     def _run(self) -> None:
+        if self.ours:
+            self.peer()
         self.settle()
         start = self.clock()
         self.peer()

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from maxwhisper_impl.history import Key, Row, Run
-from tests.perf.noise import Baseline, Level, baseline, blocks_of, level, machine_variance, pair
+from tests.perf.noise import Baseline, Level, baseline, levels, machine_variance, pair, quick_seconds
 from tests.perf.ratio import VALID
 
 FIGURES = ("ratio", "time")
@@ -98,8 +98,8 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
     judged: list[tuple[Key, str, Level, Baseline, str]] = []
     for figure in FIGURES:
         old = {row.key: comparable(row, run, before, figure) for row in fit}
-        levels = {key: [measured(each.rows[key], figure) for each in runs] for key, (runs, _) in old.items()}
-        machine = machine_variance(list(levels.values()))
+        lie = {key: [measured(each.rows[key], figure) for each in runs] for key, (runs, _) in old.items()}
+        machine = machine_variance(list(lie.values()))
         for row in fit:
             runs, left_out = old[row.key]
             if len(runs) < MIN_RUNS:
@@ -108,7 +108,7 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
             if figure == "time" and (why := unrest(row, run, runs)):
                 findings.append(Finding(row.key, figure, NO_VERDICT, why))
                 continue
-            now, then = measured(row, figure), baseline(levels[row.key], machine)
+            now, then = measured(row, figure), baseline(lie[row.key], machine)
             judged.append((row.key, figure, now, then, runs[-1].commit))
     findings += [decide(*each, ALPHA / len(judged)) for each in judged]
     order = list(run.rows) + list(last)
@@ -116,7 +116,7 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
 
 
 def measured(row: Row, figure: str) -> Level:
-    return level(blocks_of(row.ours, row.peer)[figure])
+    return levels(row.ours, row.peer)[figure]
 
 
 def unfit(row: Row) -> str:
@@ -159,10 +159,11 @@ def unrest(row: Row, run: Run, among: Sequence[Run]) -> str:
     same = [old for old in among if old.peer_versions(row.key.peer) == run.peer_versions(row.key.peer)]
     if not same:
         return ""
-    usual = float(np.median([old.rows[row.key].peer_seconds for old in same]))
-    if abs(np.log(row.peer_seconds / usual)) <= np.log1p(CALM):
+    usual = float(np.median([quick_seconds(old.rows[row.key].peer) for old in same]))
+    now = quick_seconds(row.peer)
+    if abs(np.log(now / usual)) <= np.log1p(CALM):
         return ""
-    times = f"{row.peer_seconds / usual:.2f} times its usual time"
+    times = f"{now / usual:.2f} times its usual time"
     return f"the machine is not what it was: {row.key.against} takes {times}"
 
 
