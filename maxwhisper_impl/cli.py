@@ -162,6 +162,7 @@ def _add_decoding(parser: argparse.ArgumentParser) -> None:
     add("--carry_initial_prompt", type=_bool, default=False, metavar="BOOL", help="use it for every window")
     add("--condition_on_previous_text", type=_bool, metavar="BOOL",
         help="prompt with the last text (default: True; with --batch_size, False)")
+    add("--assistant", metavar="MODEL", help="a smaller model whose draft is confirmed (needs --beam_size None)")
     add("--hotwords", metavar="TEXT", help="words to expect: a hint in front of every prompt")
     add("--repetition_penalty", type=float, metavar="X", help="above 1: what was said becomes less likely (default: 1)")
     add("--no_repeat_ngram_size", type=int, metavar="N", help="no N tokens in a row twice in a window (default: 0)")

@@ -34,6 +34,7 @@ PASSED_ON = (
 BEYOND_OPENAI = (
     "batch_size", "vad_filter", "vad_parameters", "multilingual", "language_detection_threshold",
     "language_detection_segments", "hotwords", "repetition_penalty", "no_repeat_ngram_size", "keep_best_fallback",
+    "assistant",
 )  # fmt: skip
 """the same for flags that openai-whisper lacks: passed on only if given"""
 MEDIA = (

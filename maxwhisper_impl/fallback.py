@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .decoding import DecodingResult, DecodingTask, Runtime
+from .drafts import Drafts
 from .segments import Window
 from .transcribe_options import TranscribeOptions
 
@@ -19,10 +20,11 @@ def decode_windows(
     *,
     language: str | None,
     prompt: Sequence[int],
+    drafts: Drafts | None = None,
 ) -> list[DecodingResult]:
     """For each window the first result that passes the thresholds; where none does, see `_kept`.
 
-    `features` are those of all windows; `language` None: detected in each of them.
+    `features` are those of all windows; `language` None: detected in each of them. `drafts` are for a single one.
     """
     tried: list[list[DecodingResult]] = [[] for _ in windows]
     failing = list(range(len(windows)))
@@ -30,7 +32,8 @@ def decode_windows(
         task = DecodingTask(runtime, replace(options.decoding_at(temperature), language=language, prompt=prompt))
         # each window and temperature draws from a stream of its own, in whatever batch it is
         streams = [(windows[i].seek, round(1000 * temperature)) for i in failing]
-        for i, result in zip(failing, task.run(features, failing, streams), strict=True):
+        draft = drafts.of(windows[0], task.options, task.tokenizer) if drafts and not temperature else None
+        for i, result in zip(failing, task.run(features, failing, streams, draft), strict=True):
             tried[i].append(result)
         failing = [i for i in failing if needs_fallback(options, tried[i][-1])]
         if not failing:

@@ -37,7 +37,7 @@ _MARGIN = 24
 """tokens that a pass must have left to say something new"""
 _NOT_LIVE = (
     "prefix", "without_timestamps", "carry_initial_prompt", "word_timestamps", "clip_timestamps", "batch_size",
-    "vad_filter", "multilingual", "language_detection_segments", "keep_best_fallback",
+    "assistant", "vad_filter", "multilingual", "language_detection_segments", "keep_best_fallback",
 )  # fmt: skip
 
 

@@ -203,6 +203,12 @@ class DecoderState:
         self.length = end
         return results
 
+    def rewind(self, length: int) -> None:
+        """As if no more than so many tokens had been read."""
+        if not 0 <= length <= self.length:
+            raise OptionError(f"a decoder that has read {self.length} tokens cannot go back to {length}")
+        self.length = length
+
     def select(self, rows: Sequence[int]) -> None:
         """Row i continues from old row rows[i]; rows may repeat (beams) or be fewer (finished ones left out)."""
         slots = self.slots

@@ -14,6 +14,7 @@ import numpy as np
 from .audio import HOP_LENGTH, N_FRAMES, N_SAMPLES, LogMel, load_audio
 from .decoding import DecodingResult, DecodingTask, Runtime, detect_language
 from .decoding.task import encode_text
+from .drafts import Drafts
 from .fallback import decode_windows, is_silence
 from .hallucinations import Silence, seek_last_word, skip_hallucinations
 from .results import Result, Segment
@@ -44,6 +45,7 @@ class Transcription:
         if options.vad_filter:
             samples = self._filter_speech(samples)
         self.mel = LogMel(samples, runtime.dims.n_mels)
+        self.drafts = None if options.assistant is None else Drafts(options.assistant, samples)
         if self.speech is None:
             self.clips = seek_clips(options.clip_timestamps, self.mel.n_frames)
         self._encoded: tuple[Sequence[Window], Any] | None = None
@@ -163,8 +165,9 @@ class Transcription:
     def _decode(self, window: Window) -> DecodingResult:
         language = None if self.options.multilingual else self.language
         return decode_windows(
-            self.runtime, self.options, [window], self._encode(window), language=language, prompt=self._prompt()
-        )[0]
+            self.runtime, self.options, [window], self._encode(window), language=language, prompt=self._prompt(),
+            drafts=self.drafts,
+        )[0]  # fmt: skip
 
     def _with_language(self, segments: list[Segment], result: DecodingResult) -> list[Segment]:
         """Where each window may speak another language, its segments name it."""

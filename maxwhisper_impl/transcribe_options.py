@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from .audio import CHUNK_LENGTH, FRAMES_PER_SECOND
@@ -54,6 +55,9 @@ class TranscribeOptions:
     """transcribe only what Silero VAD takes for speech"""
     vad_parameters: Any = None
     """`VadOptions` or a dict of some of them; see `maxwhisper_impl.vad`"""
+    assistant: Any = None
+    """a smaller model, its name or path, or a function that is given two times in seconds and returns what may be said
+    between them: its draft of each window is confirmed many tokens at a time. The text is that of greedy decoding"""
     multilingual: bool = False
     """detect the language in each window; its segments name it"""
     language_detection_threshold: float | None = 0.5
@@ -134,6 +138,7 @@ def _verify(o: TranscribeOptions, dims: ModelDimensions) -> None:
         raise OptionError("carry_initial_prompt=True needs an initial_prompt")
     clip_times(o.clip_timestamps)
     _verify_batch(o)
+    _verify_assistant(o)
     _verify_detection(o, dims)
     _verify_vad(o)
 
@@ -153,6 +158,23 @@ def _verify_batch(o: TranscribeOptions) -> None:
             f"hallucination_silence_threshold={o.hallucination_silence_threshold} looks back at the windows before, "
             f"batch_size={o.batch_size} decodes them together; leave one out"
         )
+
+
+def _verify_assistant(o: TranscribeOptions) -> None:
+    """A draft is confirmed by greedy decoding of one window."""
+    if o.assistant is None:
+        return
+    if not (isinstance(o.assistant, (str, Path)) or hasattr(o.assistant, "runtime") or callable(o.assistant)):
+        raise OptionError(f"assistant={o.assistant!r:.100}: give a model, its name, or a function of two times")
+    for name, value in (("beam_size", o.decoding.beam_size), ("batch_size", o.batch_size)):
+        if value is not None:
+            raise OptionError(f"an assistant helps greedy decoding of one window at a time, not {name}={value}; "
+                              "leave one of them out")  # fmt: skip
+    if 0 not in o.temperatures:
+        raise OptionError(f"an assistant helps at temperature 0, not {o.temperature!r}; leave one of them out")
+    if o.vad_filter and callable(o.assistant):
+        raise OptionError("a function as assistant is asked by times of the recording, vad_filter=True leaves parts of "
+                          "it out; leave one of them out")  # fmt: skip
 
 
 def _verify_detection(o: TranscribeOptions, dims: ModelDimensions) -> None:

@@ -34,6 +34,7 @@ class Whisper:
         self.runtime = runtime
         self.device = device
         self.dtype = dtype
+        self._assistants: dict[str | Path, Whisper] = {}
 
     @property
     def is_multilingual(self) -> bool:
@@ -50,11 +51,20 @@ class Whisper:
 
     def transcribe(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Result:
         """{"text", "segments", "language"} of a recording; see `maxwhisper_impl.transcribe`."""
-        return transcribe(self.runtime, audio, progress=progress, **options)
+        return transcribe(self.runtime, audio, progress=progress, **self._with_assistant(options))
 
     def stream(self, audio: Any, *, progress: Progress | None = None, **options: Any) -> Transcription:
         """The same segment by segment: iterate over it; `text` and `language` say how far it is, `cancel` ends it."""
-        return start_transcription(self.runtime, audio, progress=progress, **options)
+        return start_transcription(self.runtime, audio, progress=progress, **self._with_assistant(options))
+
+    def _with_assistant(self, options: dict[str, Any]) -> dict[str, Any]:
+        """An assistant that is named is loaded once, as this model was."""
+        name = options.get("assistant")
+        if not isinstance(name, (str, Path)):
+            return options
+        if name not in self._assistants:
+            self._assistants[name] = load_model(name, self.device, self.dtype)
+        return {**options, "assistant": self._assistants[name]}
 
     def live(self, *, step: float = 1.0, max_delay: float = 10.0, **options: Any) -> LiveTranscription:
         """Speech as it arrives: `feed` it chunks, or `run` it over a source of them; see `maxwhisper_impl.live`."""

@@ -13,6 +13,7 @@ from ..dims import ModelDimensions
 from ..errors import OptionError
 from ..tokenizer import Tokenizer, get_tokenizer
 from .beam import BeamSearch
+from .draft import Draft
 from .filters import (
     Filter,
     NoRepeatNgrams,
@@ -33,11 +34,15 @@ from .search import Search, rank
 class DecoderState(Protocol):
     """A decoder in the middle of its rows; see `maxwhisper_impl.runtime`."""
 
+    length: int
+
     def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray: ...
 
     def pick(self, tokens: np.ndarray, plan: Plan) -> tuple[np.ndarray, np.ndarray]: ...
 
     def select(self, rows: Sequence[int]) -> None: ...
+
+    def rewind(self, length: int) -> None: ...
 
 
 class Runtime(Protocol):
@@ -89,11 +94,13 @@ class DecodingTask:
         self.filters = self._filters()
 
     def run(
-        self, features: Any, windows: Sequence[int] | None = None, streams: Sequence[Sequence[int]] | None = None
-    ) -> list[DecodingResult]:
+        self, features: Any, windows: Sequence[int] | None = None, streams: Sequence[Sequence[int]] | None = None,
+        draft: Sequence[int] | None = None,
+    ) -> list[DecodingResult]:  # fmt: skip
         """One result for each window of `features` (what the runtime's `encode` gave), or for those in `windows` only.
 
-        `streams`, for each of them some numbers besides the seed, let them sample apart.
+        `streams`, for each of them some numbers besides the seed, let them sample apart. `draft`: tokens that a single
+        window may hold, which greedy decoding then only confirms.
         """
         windows = range(int(features.shape[0])) if windows is None else windows
         tokens = np.tile(np.array(self.initial_tokens, dtype=np.int32), (len(windows), 1))
@@ -107,15 +114,16 @@ class DecodingTask:
         if probs is not None and self.options.task == "lang_id":
             return [DecodingResult(*row) for row in zip(heard, languages, probs, strict=True)]
 
-        search, no_speech = self._sample(features, tokens, windows, streams)
+        search, no_speech = self._sample(features, tokens, windows, streams, draft)
         best = [rank(found, self.options.length_penalty) for found in search.candidates()]
         return [
             self._result(heard[i], languages[i], *best[i], no_speech[i]) for i in range(len(windows))
         ]
 
     def _sample(
-        self, features: Any, tokens: np.ndarray, windows: Sequence[int], streams: Sequence[Sequence[int]] | None
-    ) -> tuple[Search, list[float]]:
+        self, features: Any, tokens: np.ndarray, windows: Sequence[int], streams: Sequence[Sequence[int]] | None,
+        guessed: Sequence[int] | None,
+    ) -> tuple[Search, list[float]]:  # fmt: skip
         """The search after its last step, and the probability of no speech for each window."""
         search = self._search(len(windows), streams)
         state = self.runtime.start(features, self.group)
@@ -127,14 +135,20 @@ class DecodingTask:
         logits = np.repeat(first[:, 1], self.group, axis=0)
         moved = search.update(apply_plan(self._plan(search), logits))
 
-        room = self.runtime.dims.n_text_ctx + 1 - len(self.initial_tokens)
-        for _ in range(1, min(self.sample_len, room)):
-            if moved == []:
-                break
+        limit = min(self.sample_len, self.runtime.dims.n_text_ctx + 1 - len(self.initial_tokens))
+        draft = self._draft(search, guessed)
+        while moved != [] and (left := limit - search.sampled.shape[1]) > 0:
             if moved is not None:
                 state.select(moved)
-            moved = self._step(search, state)
+            guess = draft.after(search.sampled[0].tolist(), left - 1) if draft else []
+            moved = self._confirm(search, state, guess) if guess else self._step(search, state)
         return search, no_speech
+
+    def _draft(self, search: Search, guessed: Sequence[int] | None) -> Draft | None:
+        """Where a search takes the likeliest tokens of one window."""
+        if not guessed or len(search.sampled) != 1 or not isinstance(search, RowSearch) or search.sampler is not None:
+            return None
+        return Draft(guessed, self.tokenizer.eot, self.tokenizer.timestamp_begin)
 
     def _plan(self, search: Search) -> Plan:
         return make_plan(self.filters, search.sampled, self.runtime.dims.n_vocab, self.tokenizer.timestamp_begin)
@@ -145,6 +159,19 @@ class DecodingTask:
         if isinstance(search, RowSearch) and search.sampler is None and plan.is_plain:
             return search.take(*state.pick(newest, plan))
         return search.update(apply_plan(plan, np.array(state.step(newest)[:, 0])))
+
+    def _confirm(self, search: Search, state: DecoderState, guess: list[int]) -> list[int] | None:
+        """Those tokens of a guess that the search takes itself, and the one that it takes in place of the next."""
+        length = state.length
+        tokens = np.array([[*search.sampled[0, -1:], *guess]], dtype=np.int32)
+        logits = state.step(tokens, at=range(tokens.shape[1]))
+        taken, moved = 0, None
+        for taken, guessed in enumerate([*guess, None], start=1):
+            moved = search.update(apply_plan(self._plan(search), np.array(logits[:, taken - 1])))
+            if moved == [] or search.sampled[0, -1] != guessed:
+                break
+        state.rewind(length + taken)
+        return moved
 
     def _search(self, windows: int, streams: Sequence[Sequence[int]] | None) -> Search:
         o, eot = self.options, self.tokenizer.eot

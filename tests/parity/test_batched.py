@@ -46,9 +46,9 @@ def decodings() -> Iterator[list[tuple[float, list[int], int]]]:
     seen: list[tuple[float, list[int], int]] = []
     run = DecodingTask.run
 
-    def spy(task: DecodingTask, features: Any, windows: Any = None, streams: Any = None) -> list[DecodingResult]:
+    def spy(task: DecodingTask, features: Any, windows: Any, streams: Any, draft: Any) -> list[DecodingResult]:
         seen.append((task.options.temperature, list(windows), int(features.shape[0])))
-        return run(task, features, windows, streams)
+        return run(task, features, windows, streams, draft)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fallback.DecodingTask, "run", spy)

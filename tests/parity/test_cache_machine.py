@@ -126,6 +126,15 @@ class CacheMachine(RuleBasedStateMachine):
         rows = st.sets(st.integers(0, len(decoder.windows) - 1), min_size=1)
         self._select(decoder, sorted(data.draw(rows)))
 
+    @rule(decoder=decoders, data=st.data())
+    def rewind(self, decoder: Decoder, data: st.DataObject) -> None:
+        """What a draft had wrong is forgotten; what is read next takes its place."""
+        if not decoder.unseen:
+            kept = data.draw(st.integers(1, decoder.rows.shape[1]))
+            decoder.state.rewind(kept)
+            decoder.rows = decoder.rows[:, :kept]
+            self._advance(decoder, self._words(decoder, 1, data), at=(-1,))
+
     @rule(decoder=decoders)
     def refused(self, decoder: Decoder) -> None:
         """What cannot be done changes nothing."""
@@ -136,6 +145,9 @@ class CacheMachine(RuleBasedStateMachine):
                 state.step(wrong)
         with pytest.raises((MaxWhisperError, ValueError)):
             state.select([0] * (decoder.slots + 1))
+        for length in (-1, state.length + 1):
+            with pytest.raises((MaxWhisperError, ValueError)):
+                state.rewind(length)
 
     @invariant()
     def lengths_are_those_of_the_histories(self) -> None:

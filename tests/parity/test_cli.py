@@ -25,7 +25,7 @@ OURS_ALONE = {
     "live": "openai-whisper reads whole files only",
     "step": "of --live",
     "max_delay": "of --live",
-    **dict.fromkeys(commands.BEYOND_OPENAI, "faster-whisper's"),
+    **dict.fromkeys(commands.BEYOND_OPENAI, "faster-whisper's, but for the assistant"),
 }
 DELIBERATE = {
     "device": "no GPU unless it is asked for; openai-whisper takes one where it finds it",
@@ -164,12 +164,16 @@ def test_options_beyond_openais(fake: FakeModel, capsys: pytest.CaptureFixture[s
     given += "--language_detection_threshold 0.7 --language_detection_segments 2"
     assert cli.main([*line, *given.split()]) == 0
     passed = fake.calls[-1][1]
-    assert {name: passed[name] for name in commands.BEYOND_OPENAI} == {
+    assert {name: passed[name] for name in commands.BEYOND_OPENAI if name != "assistant"} == {
         "batch_size": 4, "vad_filter": True, "vad_parameters": {"threshold": 0.6, "speech_pad_ms": 90.0},
         "multilingual": True, "language_detection_threshold": 0.7, "language_detection_segments": 2,
         "hotwords": "tides", "repetition_penalty": 1.1, "no_repeat_ngram_size": 3, "keep_best_fallback": True,
     }  # fmt: skip
     assert passed["condition_on_previous_text"] is False
+    assert cli.main([*line, "--assistant", "base", "--beam_size", "None"]) == 0
+    assert fake.calls[-1][1]["assistant"] == "base"
+    assert cli.main([*line, "--assistant", "base"]) == 2
+    assert "not beam_size=5" in capsys.readouterr().err
     assert cli.main([*line, "--batch_size", "4", "--condition_on_previous_text", "True"]) == 2
     assert "needs windows in sequence" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
