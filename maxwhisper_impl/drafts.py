@@ -41,12 +41,12 @@ class Drafts:
         if self.runtime is not None:
             return self._decoded(self.runtime, window, options, ours)
         start, end = seconds(window.seek), seconds(window.seek + window.size)
-        said = self.guess(start, end)
         try:
+            said = self.guess(start, end)
             return _encode(" " + said.strip(), ours) if isinstance(said, str) else _checked(said, ours)
-        except (TypeError, ValueError) as error:
-            raise OptionError(f"the assistant's draft of {start:.1f} to {end:.1f} s is {said!r:.100}: "
-                              f"give text or token ids ({error})") from error  # fmt: skip
+        except Exception as error:
+            raise OptionError(f"the assistant gives neither text nor token ids for {start:.1f} to {end:.1f} s: "
+                              f"{type(error).__name__}: {error}") from error  # fmt: skip
 
     def _decoded(self, runtime: Runtime, window: Window, options: DecodingOptions, ours: Tokenizer) -> list[int]:
         dims, task, language = runtime.dims, options.task, options.language

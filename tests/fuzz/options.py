@@ -47,6 +47,7 @@ SENSIBLE: dict[str, Callable[[Case], Any]] = {
     ),
     "hallucination_silence_threshold": lambda c: c.one_of((None, 0.0, 0.1, 2.0)),
     "batch_size": lambda c: c.one_of((None, 1, 3, 16)),
+    "assistant": lambda c: assistant(c),
     "vad_parameters": lambda c: vad_parameters(c),
     "prepend_punctuations": lambda c: c.one_of(("", ",", "\"'“¿([{-", some_text(c))),
     "append_punctuations": lambda c: c.one_of(("", ".", some_text(c))),
@@ -73,6 +74,13 @@ JUNK = (
 def anything(case: Case) -> Any:
     value = case.one_of(JUNK)
     return iter([1, 2]) if value is iter else value  # what can be read once must be new in each case
+
+
+def assistant(case: Case) -> Any:
+    """Another model, a function with the text, with something else, or with an error."""
+    said = case.one_of((SENTENCE, "", some_text(case), [1, 2, 50257], list(range(500)), 5, [None], ["a"]))
+    dims = DIMS[case.one_of(list(DIMS))]
+    return case.one_of((Whisper(dims, Scripted(dims)), lambda start, end: said, lambda start: said))
 
 
 def some_text(case: Case) -> str:

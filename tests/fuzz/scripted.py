@@ -90,8 +90,16 @@ class ScriptedState(PicksOnHost):
         ])  # fmt: skip
         logits = np.zeros((len(tokens), len(at), runtime.dims.n_vocab), np.float32)
         for row, behind in zip(logits, self.behind, strict=True):
-            row[-1, runtime.script[min(behind, len(runtime.script) - 1)]] = SURE
+            for place, position in enumerate(at):
+                reached = behind - (-1 - position if position < 0 else tokens.shape[1] - 1 - position)
+                if reached >= 0:
+                    row[place, runtime.script[min(reached, len(runtime.script) - 1)]] = SURE
         return logits
+
+    def rewind(self, length: int) -> None:
+        assert 0 <= length <= self.length
+        self.behind -= self.length - length
+        self.length = length
 
     def select(self, rows: Sequence[int]) -> None:
         self.behind = self.behind[list(rows)]
