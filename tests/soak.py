@@ -3,8 +3,8 @@
     python -m tests.soak [--minutes N] [--json OUT] [--model NAME|PATH]
 
 Each round transcribes real clips in sequence, with word times, in batches and live, in an order of its own. Before the
-first one the caches of MAX's allocator are filled, for what they come to keep is no growth. Exit status 1 where memory
-or text changed.
+first one the decoder is run in: what MAX's allocator comes to keep is no growth. Exit status 1 where memory or text
+changed.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from maxwhisper_impl.whisper import Whisper
 
 ROOT = Path(__file__).parents[1]
-WARM_UP = 3
+WARM_UP = 5
 """Rounds until every buffer has had its largest size."""
 ENDS = 3
 """Rounds at least at either end of the others, whose medians are compared."""
 FLAT = 0.02
 """How much more memory the last rounds may take than the first ones."""
-HELD = 200
-"""Steps whose logits are held at once, 40 MiB: in 100,000 steps, one by one, MAX's allocator came to keep 35 MiB."""
+RUN_IN = 100_000
+"""Steps before the first round. MAX allocates by tcmalloc, which keeps freed pieces of up to 256 KiB for each CPU and
+between them, a row of logits among them: 35 MiB come together in 90,000 steps, with no more in use, and then no more."""
 SECONDS = 60
 """of the longest recording that are used"""
 
@@ -97,13 +98,13 @@ class Soak:
         self.memory.append(resident())
 
 
-def fill_caches(model: Whisper) -> None:
-    """What tens of thousands of steps come to: MAX's tcmalloc keeps freed pieces of up to 256 KiB, a row of logits
-    among them, for each CPU and between them. They would gather over an hour, with no more in use."""
+def run_in(model: Whisper, steps: int = RUN_IN) -> None:
+    """One and the same step, over and over."""
     mel = np.zeros((1, model.dims.n_mels, 2 * model.dims.n_audio_ctx), np.float32)
     state = model.runtime.start(model.runtime.encode(mel))
-    held = [state.step(np.zeros((1, 1), np.int32)) for _ in range(HELD)]
-    del held
+    for _ in range(steps):
+        state.step(np.zeros((1, 1), np.int32))
+        state.rewind(0)
 
 
 def soak(jobs: Jobs, seconds: float, say: Callable[[str], object]) -> Soak:
@@ -179,7 +180,8 @@ def main() -> int:
         print(f"[{time.monotonic() - start:5.0f} s] {line}", file=sys.stderr, flush=True)
 
     model = load_model(asked.model, download=False, progress=say)
-    fill_caches(model)
+    say(f"running in: {RUN_IN} steps")
+    run_in(model)
     seen = soak(speech(model), asked.minutes * 60, say)
     if asked.json:
         write_whole(asked.json, (json.dumps(as_json(seen, (time.monotonic() - start) / 60), indent=1) + "\n").encode())

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import weakref
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.soak import ENDS, HELD, WARM_UP, Soak, as_json, fill_caches
+from tests.soak import ENDS, WARM_UP, Soak, as_json
 
 ROOT = Path(__file__).parents[2]
 PLANTED = """
@@ -43,23 +39,6 @@ def test_what_is_planted_is_found(planted: str, fault: str) -> None:
     assert done.stderr.startswith(fault)
     assert done.stderr.count("\n") == 1, "that, and nothing else"
     assert f"round {WARM_UP + 2 * ENDS}: " in done.stdout
-
-
-def test_the_caches_are_filled_with_logits_that_live_together_and_then_go() -> None:
-    alive: weakref.WeakSet[Any] = weakref.WeakSet()
-    most = 0
-
-    def step(tokens: np.ndarray) -> Any:
-        nonlocal most
-        alive.add(logits := type("Logits", (), {})())
-        most = max(most, len(alive))
-        return logits
-
-    state = SimpleNamespace(step=step)
-    runtime = SimpleNamespace(encode=np.asarray, start=lambda _: state)  # pyright: ignore[reportUnknownLambdaType]
-    model: Any = SimpleNamespace(dims=SimpleNamespace(n_mels=2, n_audio_ctx=3), runtime=runtime)
-    fill_caches(model)
-    assert (most, len(alive)) == (HELD, 0)
 
 
 def test_too_few_rounds_prove_nothing() -> None:
