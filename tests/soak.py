@@ -39,8 +39,8 @@ ENDS = 3
 FLAT = 0.02
 """How much more memory the last rounds may take than the first ones."""
 RUN_IN = 100_000
-"""Steps before the first round. MAX allocates by tcmalloc, which keeps freed pieces of up to 256 KiB for each CPU and
-between them, a row of logits among them: 35 MiB come together in 90,000 steps, with no more in use, and then no more."""
+"""Steps before the first round. MAX allocates by tcmalloc, which keeps freed pieces of up to 256 KiB, such as a row of
+logits, for each CPU and between them: with no more in use 35 MiB come together in 90,000 steps, and no more then."""
 SECONDS = 60
 """of the longest recording that are used"""
 
