@@ -9,7 +9,7 @@ from pathlib import Path
 from maxwhisper_impl.errors import MaxWhisperError
 
 STAGES = (
-    "audio", "mel", "encoder", "decoder", "kernels", "cache", "filters", "search", "language", "tokenizer",
+    "audio", "mel", "encoder", "decoder", "kernels", "cache", "filters", "search", "drafts", "language", "tokenizer",
     "transcribe", "fallback", "segments", "timing", "hallucinations", "batched", "vad", "live", "subtitles", "writers",
     "weights", "corpus", "scoring", "compare", "cli", "comparators", "ledger", "oracle", "baselines", "differences",
     "perf",

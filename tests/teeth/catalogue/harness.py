@@ -15,13 +15,14 @@ BASELINES, DIFFERENCES, TRANSCRIPTS, OPENAI, RATIO, PERF, SPEED, WER = (
         "quality/wer",
     )
 )
-OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_PERF, OF_WER, OF_LOGITS, OF_VERDICTS = (
+OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_GATE, OF_PERF, OF_WER, OF_LOGITS, OF_VERDICTS = (
     f"tests/{name}.py"
     for name in (
         "test_adapters",
         "test_baselines",
         "test_differences",
         "test_ratio",
+        "test_gate",
         "test_perf",
         "test_wer",
         "parity/test_logits",
@@ -193,6 +194,22 @@ FAULTS = (
         "        self._run()\n",
         OF_RATIO,
         "test_ratio.py::test_rounds_are_interleaved_as_abba",
+    ),
+    perf(
+        "short-rounds-follow-the-peers",
+        RATIO,
+        "        if self.ours:\n            self.ours()\n",
+        "",
+        OF_RATIO,
+        "test_ratio.py::test_a_short_round_follows_one_of_its_own",
+    ),
+    perf(
+        "slow-rounds-are-a-figure",
+        "tests/perf/noise.py",
+        "ordered[..., : -(-ordered.shape[-1] // QUICK)]",
+        "ordered",
+        OF_GATE,
+        "test_gate.py::test_a_figure_is_that_of_the_quick_rounds",
     ),
     perf(
         "ours-raced-against-ours",

@@ -1,0 +1,69 @@
+"""Speculative decoding: what is guessed, and what of it is taken."""
+
+from tests.teeth.fault import Fault
+
+TESTS = "tests/parity/test_drafts.py"
+DECODING = "maxwhisper_impl/decoding"
+
+
+def drafted(name: str, file: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
+    return Fault(name, "drafts", file, before, after, (TESTS,), tuple(f"test_drafts.py::test_{s}" for s in speaks),
+                 quick=quick)  # fmt: skip
+
+
+FAULTS = (
+    drafted(
+        "a-guess-taken-unseen",
+        f"{DECODING}/task.py",
+        "if moved == [] or search.sampled[0, -1] != guessed:",
+        "if moved == []:",
+        "any_draft_gives_the_greedy_text*",
+        "a_right_draft_saves_calls*",
+        quick=True,
+    ),
+    drafted(
+        "rewound-a-token-too-far",
+        f"{DECODING}/task.py",
+        "state.rewind(length + taken)",
+        "state.rewind(length + taken - 1)",
+        "any_draft_gives_the_greedy_text*",
+        "a_right_draft_saves_calls*",
+    ),
+    drafted(
+        "nothing-forgotten-of-a-wrong-guess",
+        f"{DECODING}/task.py",
+        "        state.rewind(length + taken)\n",
+        "",
+        "any_draft_gives_the_greedy_text*",
+    ),
+    drafted(
+        "a-guess-beyond-the-longest-answer",
+        f"{DECODING}/draft.py",
+        "min(self.length, room)]",
+        "self.length]",
+        "the_draft_is_met_again*",
+        "a_guess_grows*",
+    ),
+    drafted(
+        "a-draft-never-met-again",
+        f"{DECODING}/draft.py",
+        "max(1, self.place - NEAR), min(len(self.tokens), self.place + NEAR) + 1",
+        "max(1, self.place), min(len(self.tokens), self.place) + 1",
+        "the_draft_is_met_again*",
+    ),
+    drafted(
+        "times-of-another-vocabulary",
+        "maxwhisper_impl/drafts.py",
+        "target.timestamp_begin + token - source.timestamp_begin",
+        "token",
+        "a_draft_in_another_vocabulary",
+    ),
+    drafted(
+        "words-of-another-vocabulary",
+        "maxwhisper_impl/drafts.py",
+        "elif source.encoding.name == target.encoding.name:",
+        "elif True:",
+        "a_draft_in_another_vocabulary",
+        quick=True,
+    ),
+)
