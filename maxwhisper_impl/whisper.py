@@ -29,11 +29,14 @@ class Whisper:
         *,
         device: str = "cpu",
         dtype: str = "float32",
+        load: Callable[[str | Path], Whisper] | None = None,
     ):
+        """`load`: how a model is loaded that is named as an assistant; by default onto the same device."""
         self.dims = dims
         self.runtime = runtime
         self.device = device
         self.dtype = dtype
+        self._load = load or (lambda name: load_model(name, device, dtype))
         self._assistants: dict[str | Path, Whisper] = {}
 
     @property
@@ -63,7 +66,7 @@ class Whisper:
         if not isinstance(name, (str, Path)):
             return options
         if name not in self._assistants:
-            self._assistants[name] = load_model(name, self.device, self.dtype)
+            self._assistants[name] = self._load(name)
         return {**options, "assistant": self._assistants[name]}
 
     def live(self, *, step: float = 1.0, max_delay: float = 10.0, **options: Any) -> LiveTranscription:
@@ -151,4 +154,8 @@ def load_model(
         verify_threads(num_threads)
     checkpoint = load_checkpoint(name_or_path, download=download)
     runtime = MaxRuntime(checkpoint, device=device, dtype=dtype, num_threads=num_threads, progress=progress)
-    return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype)
+
+    def load(name: str | Path) -> Whisper:
+        return load_model(name, device, dtype, num_threads=num_threads, download=download, progress=progress)
+
+    return Whisper(checkpoint.dims, runtime, device=device, dtype=dtype, load=load)

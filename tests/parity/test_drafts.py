@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maxwhisper_impl import CheckpointError, OptionError, Whisper, whisper
+from maxwhisper_impl import CheckpointError, OptionError, Whisper
 from maxwhisper_impl.audio import load_audio
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.decoding import DecodingOptions, DecodingResult, DecodingTask
@@ -182,21 +183,21 @@ def test_a_draft_that_is_none(transcribe: Callable[..., Any], recording: np.ndar
         transcribe(recording, **GREEDY, assistant=lambda start, end: wrong)
 
 
-def test_an_assistant_by_its_name(model: Model, recording: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loaded once, as the model was; one that is not there is named before the audio is opened."""
+def test_an_assistant_by_its_name(model: Model, recording: np.ndarray) -> None:
+    """Loaded once; one that is not there is named before the audio is opened."""
     needs(model, "batched")
-    ours, loaded = Whisper(model.dims, model.runtime, dtype="made up"), list[tuple[Any, ...]]()
-
-    def load(*asked: Any) -> Whisper:
-        loaded.append(asked)
-        return ours
-
+    alone, loaded = Whisper(model.dims, model.runtime), list[str | Path]()
     with pytest.raises(CheckpointError, match="no-such-model"):
-        ours.transcribe("no-such-file.wav", assistant="no-such-model")
-    monkeypatch.setattr(whisper, "load_model", load)
+        alone.transcribe("no-such-file.wav", assistant="no-such-model")
+
+    def load(name: str | Path) -> Whisper:
+        loaded.append(name)
+        return alone
+
+    ours = Whisper(model.dims, model.runtime, load=load)
     texts = [ours.transcribe(recording[:160000], **GREEDY, assistant=name)["text"] for name in ("x", "x", None)]
     assert texts[0] == texts[1] == texts[2] != ""
-    assert loaded == [("x", "cpu", "made up")]
+    assert loaded == ["x"]
 
 
 def test_a_draft_in_another_vocabulary() -> None:
