@@ -67,6 +67,8 @@ class Row:
     """of that text, a fraction"""
     peer_wer: float | None = None
     """of what the peer wrote, where that was scored"""
+    memory: list[float] | None = None
+    """what it took to read some memory, before each block of rounds; seconds"""
     audio_seconds: float | None = None
     """of a recording that was read as a whole"""
 
@@ -141,6 +143,7 @@ def read_row(benchmark: dict[str, Any]) -> Row | None:
         text_hash=told["text_hash"],
         wer=told["wer"],
         peer_wer=told.get("peer_wer"),
+        memory=_rounds(told["memory_rounds"]) if "memory_rounds" in told else None,
         audio_seconds=told.get("audio_seconds"),
     )
     if len(row.ours) != len(row.peer):

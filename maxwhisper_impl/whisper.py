@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Whisper:
         self.runtime = runtime
         self.device = device
         self.dtype = dtype
-        self._load = load or (lambda name: load_model(name, device, dtype))
+        self._load = load or partial(load_model, device=device, dtype=dtype)
         self._assistants: dict[str | Path, Whisper] = {}
 
     @property

@@ -31,6 +31,8 @@ class Recorder:
     clock: float = 0.01
     """between runs, of both sides' times: it leaves ratios alone"""
     rounds: int = 30
+    memory: float | None = None
+    """seconds of reading memory; None: not recorded"""
     random: np.random.Generator = field(init=False)
     runs: int = 0
 
@@ -66,7 +68,8 @@ class Recorder:
         clock = np.exp(self.random.normal(0, self.clock))
         ours = self.rounds_around(clock * slower * np.exp(self.random.normal(0, self.between)) * SECONDS[case])
         theirs = self.rounds_around(clock * 1.5 * SECONDS[case])
-        return row(case, peer, ours, theirs)
+        told = {} if self.memory is None else {"memory_rounds": [self.memory] * 9}
+        return row(case, peer, ours, theirs, **told)
 
     def rounds_around(self, seconds: float) -> list[float]:
         """Of one side, in seconds."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
 from tests.perf import gate
 from tests.perf.noise import FLOOR, Level, baseline, level, levels, machine_variance
+from tests.perf.power import recorded_noise
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, decide, judge, unfit
 from tests.recorded import SECONDS, Recorder, row
 
@@ -82,6 +83,29 @@ def test_a_slower_machine(recorder: Recorder, machine: float, time: str) -> None
     assert {figure: finding.verdict for figure, finding in told.items()} == {"ratio": SLOWER, "time": time}
     if time == NO_VERDICT:
         assert "faster-whisper takes 1.5" in told["time"].reason
+
+
+def test_nothing_is_judged_while_others_read_memory(recorder: Recorder) -> None:
+    """Neither then, nor by such a run later; where nobody has looked, nobody knows."""
+    history = recorder.history(2)
+    recorder.memory = 0.002
+    history += recorder.history(3)
+    assert by_case(judge(recorder.run({"encode": 1.15}), history))["encode"] == {SLOWER}
+    recorder.memory = 0.003
+    busy = [recorder.run({"encode": 1.3}) for _ in range(9)]
+    told = judge(busy[-1], [*history, *busy[:-1]])
+    assert {finding.verdict for finding in told} == {NO_VERDICT}
+    assert all("others read memory: it takes 1.50 times as long" in finding.reason for finding in told)
+    recorder.memory = 0.0021
+    later = judge(recorder.run({"encode": 1.15}), [*history, *busy])
+    assert by_case(later)["encode"] == {SLOWER}
+    assert {finding.runs for finding in later} == {5}
+    assert not power_sees(busy, history)
+
+
+def power_sees(busy: Sequence[Run], history: Sequence[Run]) -> bool:
+    """Whether the simulation takes more than the calm runs for noise."""
+    return any(len(noise.blocks) != len(history) for noise in recorded_noise([*history, *busy]).values())
 
 
 def test_restless_runs_do_not_blind_the_gate(recorder: Recorder) -> None:

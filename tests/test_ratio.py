@@ -107,6 +107,19 @@ def test_a_short_round_follows_one_of_its_own() -> None:
     assert len(peer.times) == 4
 
 
+def test_a_probe_comes_between_two_rounds_of_ours() -> None:
+    order: list[str] = []
+    clock = iter(range(100))
+    probe: Callable[[], object] = lambda: order.append("m")  # noqa: E731
+    peer = Interleaved(lambda: order.append("P"), lambda: next(clock), settle=lambda: None, probe=probe)
+    for _ in range(4):
+        peer.setup()
+        order.append("O")
+    peer.finish()
+    assert "".join(order) == "POmOP" * 2
+    assert (len(peer.times), peer.probes) == (4, [1, 1])
+
+
 def test_threads_that_spin_are_waited_for() -> None:
     def spin(until: float) -> None:
         while time.perf_counter() < until:

@@ -20,6 +20,7 @@ from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.scoring import word_errors
 from tests import compare, record
 from tests.implementations import IMPLEMENTATIONS, Model, checkpoint_name
+from tests.perf.ceilings import read_memory
 from tests.perf.ratio import Interleaved, Ratio, ratio
 from tests.perf.recording import rounded
 
@@ -71,7 +72,7 @@ def run_race(
     ours()
     theirs()
     short = clock() - began < SHORT
-    other = Interleaved(theirs, clock, ours=ours if short else None)
+    other = Interleaved(theirs, clock, ours=ours if short else None, probe=read_memory())
     benchmark.pedantic(ours, setup=other.setup, rounds=rounds, iterations=1)
     other.finish()
     if benchmark.stats is None:
@@ -83,6 +84,7 @@ def run_race(
         peer=peer,
         peer_seconds=float(np.median(other.times)),
         peer_rounds=[rounded(x) for x in other.times],
+        memory_rounds=[rounded(x) for x in other.probes],
         ratio=got.median,
         low=got.low,
         high=got.high,

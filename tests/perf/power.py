@@ -31,7 +31,7 @@ from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf.noise import quick
 from tests.perf.recording import HISTORY
-from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, counting, judge, unfit
+from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, contested, counting, judge, unfit
 
 CHANGE = 0.10
 SURE = 0.95
@@ -55,8 +55,9 @@ def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
     """Of the rows that at least MIN_RUNS of the runs have timed in quiet; HistoryError where there is none."""
     found: dict[Key, Noise] = {}
     for key in dict.fromkeys(key for run in runs for key in run.rows):
-        fit = [run.rows.get(key) for run in runs]
-        rounds = [_rounds(row) if row is not None and not unfit(row) else None for row in fit]
+        timed = [run.rows.get(key) for run in runs]
+        fit = [None if row is None or unfit(row) or contested(row, runs) else row for row in timed]
+        rounds = [None if row is None else _rounds(row) for row in fit]
         there = [each for each in rounds if each is not None]
         if len(there) < MIN_RUNS:
             continue
@@ -65,7 +66,7 @@ def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
         centre = np.nanmedian(middles, axis=0)
         unbiased = np.sqrt(len(there) / (len(there) - 1))  # runs lie nearer to their own centre than to the true one
         blocks = [each - _level(each) for each in there]
-        newest = next(row for row in reversed(fit) if row is not None and not unfit(row))
+        newest = next(row for row in reversed(fit) if row is not None)
         found[key] = Noise(newest, centre, (middles - centre) * unbiased, blocks)
     if not found:
         raise HistoryError(

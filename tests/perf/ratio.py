@@ -64,7 +64,8 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 class Interleaved:
     """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours.
 
-    Where `ours` is given, each round follows one of the same system that is not timed.
+    Where `ours` is given, each round follows one of the same system that is not timed. `probe`, if given, is timed
+    once a block, between two rounds of ours: what it drives out of the caches is not the peer's loss.
     """
 
     def __init__(
@@ -73,18 +74,23 @@ class Interleaved:
         clock: Callable[[], float] = perf_counter,
         settle: Callable[[], object] | None = None,
         ours: Callable[[], object] | None = None,
+        probe: Callable[[], object] | None = None,
     ):
         self.peer, self.clock, self.settle = peer, clock, settle or until_idle
-        self.ours = ours
+        self.ours, self.probe = ours, probe
         self.times: list[float] = []
+        self.probes: list[float] = []
         self._round = 0
 
     def setup(self) -> None:
-        """Before round 0: P; before 1: nothing; before 2: P of round 1, P of round 2; and so on."""
+        """Before round 0: P; before 1: the probe; before 2: P of round 1, P of round 2; and so on."""
         if self._round % 2 == 0:
             if self._round:
                 self._run()
             self._run()
+        elif self.probe:
+            self.settle()
+            self.probes.append(self._timed(self.probe))
         self._round += 1
         if self.ours:
             self.ours()
@@ -99,6 +105,9 @@ class Interleaved:
         if self.ours:
             self.peer()
         self.settle()
+        self.times.append(self._timed(self.peer))
+
+    def _timed(self, call: Callable[[], object]) -> float:
         start = self.clock()
-        self.peer()
-        self.times.append(self.clock() - start)
+        call()
+        return self.clock() - start

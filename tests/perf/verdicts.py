@@ -10,7 +10,9 @@ the second half, fifteen blocks of a decoding on a shared machine would be refus
 their pair has a standard error of 1.5 %. What noise does to the verdict is in its interval.
 
 Times are judged on a calm machine only: where the same version of the peer takes as long as it usually does, within
-CALM. Elsewhere the ratio has to do.
+CALM. Elsewhere the ratio has to do. Nothing is judged, or counts later, while others read so much memory that reading
+takes longer than in the calmest run by more than CONTESTED: a decoder that is as fast as memory suffers from that more
+than a peer that is not.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from scipy import stats
@@ -36,6 +39,7 @@ SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
 CHANCE = 3.0
 CALM = 0.10
+CONTESTED = 0.2
 MIN_RUNS = 3
 MIN_BLOCKS = 8
 WINDOW = 10
@@ -91,10 +95,11 @@ def counting(same: Sequence[Run]) -> list[Run]:
 def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
     """Both figures of each row of the run, and a line for each row of the last earlier run that this one lacks."""
     before = earlier(run, history)
-    findings = [Finding(key, BOTH, NO_VERDICT, why) for key, row in run.rows.items() if (why := unfit(row))]
+    why_not = {key: unfit(row) or contested(row, before) for key, row in run.rows.items()}
+    findings = [Finding(key, BOTH, NO_VERDICT, why) for key, why in why_not.items() if why]
     last = before[-1].rows if before else {}
     findings += [Finding(key, BOTH, NO_VERDICT, "not timed in this run") for key in last if key not in run.rows]
-    fit = [row for row in run.rows.values() if not unfit(row)]
+    fit = [row for key, row in run.rows.items() if not why_not[key]]
     judged: list[tuple[Key, str, Level, Baseline, str]] = []
     for figure in FIGURES:
         old = {row.key: comparable(row, run, before, figure) for row in fit}
@@ -131,6 +136,15 @@ def unfit(row: Row) -> str:
     return ""
 
 
+def contested(row: Row, among: Sequence[Run]) -> str:
+    """How much longer memory is read than in the calmest of these runs, if that is far; empty where nobody knows."""
+    rows = [old.rows[row.key] for old in among if row.key in old.rows]
+    known = [median(other.memory) for other in rows if other.memory]
+    if not (row.memory and known) or median(row.memory) <= (1 + CONTESTED) * min(known):
+        return ""
+    return f"others read memory: it takes {median(row.memory) / min(known):.2f} times as long as in the calmest run"
+
+
 def comparable(row: Row, run: Run, before: Sequence[Run], figure: str) -> tuple[list[Run], Counter[str]]:
     """The last runs with the same row, and why others are left out."""
     kept: list[Run] = []
@@ -141,6 +155,8 @@ def comparable(row: Row, run: Run, before: Sequence[Run], figure: str) -> tuple[
             continue
         if unfit(other):
             left_out["invalid or too short"] += 1
+        elif contested(other, before):
+            left_out["while others read memory"] += 1
         elif other.text_hash != row.text_hash:
             left_out["with another text"] += 1
         elif figure == "ratio" and old.peer_versions(row.key.peer) != run.peer_versions(row.key.peer):
