@@ -136,7 +136,7 @@ def read_row(benchmark: dict[str, Any]) -> Row | None:
         return None
     row = Row(
         key=Key(**{name: str(told[name]) for name in Key._fields if name in told or name not in Key._field_defaults}),
-        ours=_rounds(benchmark["stats"]["data"]),
+        ours=[round / told.get("calls", 1) for round in _rounds(benchmark["stats"]["data"])],
         peer=_rounds(told["peer_rounds"]),
         **{name: float(told[name]) for name in ("ratio", "low", "high", "validity")},
         valid=_bool(told["valid"]),

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from maxwhisper_impl.cli import main
-from maxwhisper_impl.history import read_history, read_run
+from maxwhisper_impl.history import read_history, read_row, read_run
 from maxwhisper_impl.machine import fingerprint
 from tests.perf.recording import HISTORY, ROOT
 from tests.recorded import PEERS, SECONDS, Recorder
+from tests.recorded import row as made_up
 
 TIMED = """
 def test_timed(benchmark):
@@ -95,6 +96,15 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str
     status = main(["history", *map(str, arguments)])
     printed = capsys.readouterr()
     return status, printed.out, printed.err
+
+
+def test_rounds_of_several_calls() -> None:
+    """Both sides' times are a call's: ours as pytest-benchmark has it is a round's."""
+    told = made_up("mel 80", "faster-whisper", [0.2] * 4, [0.1] * 4, calls=10)
+    found = read_row(told)
+    assert found is not None
+    assert found.ours == pytest.approx([0.02] * 4)
+    assert found.peer == [0.1] * 4
 
 
 def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,9 +105,9 @@ class Benchmark:
         self.stats = SimpleNamespace(stats=SimpleNamespace(data=times))
 
 
-@pytest.mark.parametrize(("first", "calls_for_six"), [(100, 7), (0.01, 13)])
+@pytest.mark.parametrize(("first", "calls_for_six"), [(100, 7), (0.025, 1 + 6 * 4)])
 def test_a_race_has_the_ratio_of_its_times(first: float, calls_for_six: int) -> None:
-    """The peer takes twice as long; what is unmeasured may take as long as it likes, and short rounds have another."""
+    """The peer takes twice as long; what is unmeasured may take as long as it likes, and short calls fill a round."""
     clock, calls = [0.0], {"ours": 0, "theirs": 0}
 
     def system(name: str, seconds: float) -> Any:
@@ -123,6 +123,7 @@ def test_a_race_has_the_ratio_of_its_times(first: float, calls_for_six: int) -> 
     assert calls == {"ours": calls_for_six, "theirs": calls_for_six}
     assert benchmark.extra_info["ratio"] == got.median
     assert benchmark.extra_info["peer_seconds"] == 2
+    assert benchmark.extra_info["calls"] == (calls_for_six - 1) / 6
     assert benchmark.extra_info["valid"]
 
 

@@ -96,17 +96,6 @@ def test_each_round_begins_at_rest() -> None:
     assert "".join(order) == "-P-O-O-P-P-O-O-P"
 
 
-def test_a_short_round_follows_one_of_its_own() -> None:
-    order: list[str] = []
-    peer = Interleaved(lambda: order.append("P"), settle=lambda: order.append("-"), ours=lambda: order.append("O"))
-    for _ in range(4):
-        peer.setup()
-        order.append("O")
-    peer.finish()
-    assert "".join(order) == "P-P" + "O-O" * 2 + "P-P" * 2 + "O-O" * 2 + "P-P"
-    assert len(peer.times) == 4
-
-
 def test_a_probe_comes_between_two_rounds_of_ours() -> None:
     order: list[str] = []
     clock = iter(range(100))

@@ -165,12 +165,12 @@ class DecodingTask:
         length = state.length
         tokens = np.array([[*search.sampled[0, -1:], *guess]], dtype=np.int32)
         logits = state.step(tokens, at=range(tokens.shape[1]))
-        taken, moved = 0, None
-        for taken, guessed in enumerate([*guess, None], start=1):
-            moved = search.update(apply_plan(self._plan(search), np.array(logits[:, taken - 1])))
-            if moved == [] or search.sampled[0, -1] != guessed:
-                break
-        state.rewind(length + taken)
+        taken = 0
+        moved = search.update(apply_plan(self._plan(search), np.array(logits[:, 0])))
+        while moved != [] and taken < len(guess) and search.sampled[0, -1] == guess[taken]:
+            taken += 1
+            moved = search.update(apply_plan(self._plan(search), np.array(logits[:, taken])))
+        state.rewind(length + 1 + taken)
         return moved
 
     def _search(self, windows: int, streams: Sequence[Sequence[int]] | None) -> Search:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maxwhisper_impl import CheckpointError, OptionError, Whisper
+from maxwhisper_impl import CheckpointError, OptionError, Whisper, load_model
 from maxwhisper_impl.audio import load_audio
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.decoding import DecodingOptions, DecodingResult, DecodingTask
@@ -22,6 +22,7 @@ from maxwhisper_impl.drafts import Drafts, translate
 from maxwhisper_impl.runtime import DecoderState
 from maxwhisper_impl.segments import Window
 from maxwhisper_impl.tokenizer import get_tokenizer
+from maxwhisper_impl.weights import Checkpoint
 from tests.implementations import Model
 from tests.parity.conftest import needs
 from tests.tolerances import tolerance
@@ -198,6 +199,17 @@ def test_an_assistant_by_its_name(model: Model, recording: np.ndarray) -> None:
     texts = [ours.transcribe(recording[:160000], **GREEDY, assistant=name)["text"] for name in ("x", "x", None)]
     assert texts[0] == texts[1] == texts[2] != ""
     assert loaded == ["x"]
+    with pytest.raises(OptionError, match=r"a name is for `Whisper.transcribe`"):
+        Drafts("x", recording)  # type: ignore[arg-type]
+
+
+def test_an_assistant_is_loaded_as_the_model_was(checkpoint: Checkpoint, recording: np.ndarray) -> None:
+    said: list[str] = []
+    ours = load_model(checkpoint.source, download=False, progress=said.append)
+    before = len(said)
+    text = ours.transcribe(recording[:160000], **GREEDY, assistant=checkpoint.source)["text"]
+    assert text == ours.transcribe(recording[:160000], **GREEDY)["text"] != ""
+    assert len(said) == 2 * before
 
 
 def test_a_draft_in_another_vocabulary() -> None:

@@ -64,8 +64,8 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 class Interleaved:
     """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours.
 
-    Where `ours` is given, each round follows one of the same system that is not timed. `probe`, if given, is timed
-    once a block, between two rounds of ours: what it drives out of the caches is not the peer's loss.
+    `probe`, if given, is timed once a block, between two rounds of ours: what it drives out of the caches is not the
+    peer's loss.
     """
 
     def __init__(
@@ -73,11 +73,10 @@ class Interleaved:
         peer: Callable[[], object],
         clock: Callable[[], float] = perf_counter,
         settle: Callable[[], object] | None = None,
-        ours: Callable[[], object] | None = None,
         probe: Callable[[], object] | None = None,
     ):
         self.peer, self.clock, self.settle = peer, clock, settle or until_idle
-        self.ours, self.probe = ours, probe
+        self.probe = probe
         self.times: list[float] = []
         self.probes: list[float] = []
         self._round = 0
@@ -92,8 +91,6 @@ class Interleaved:
             self.settle()
             self.probes.append(self._timed(self.probe))
         self._round += 1
-        if self.ours:
-            self.ours()
         self.settle()
 
     def finish(self) -> None:
@@ -102,8 +99,6 @@ class Interleaved:
             self._run()
 
     def _run(self) -> None:
-        if self.ours:
-            self.peer()
         self.settle()
         self.times.append(self._timed(self.peer))
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.first_checkpoint
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
-SMOKE, FULL = 4, 60
+SMOKE, FULL = 4, 40
 GATES = {("encode", "tiny.en"): 1.0, ("transcribe", "tiny.en", "faster-whisper"): 1.2}
 """Least ratio, at the lower end of the interval, by case and checkpoint, of one peer or of each."""
 

@@ -15,8 +15,8 @@ FAULTS = (
     drafted(
         "a-guess-taken-unseen",
         f"{DECODING}/task.py",
-        "if moved == [] or search.sampled[0, -1] != guessed:",
-        "if moved == []:",
+        " and search.sampled[0, -1] == guess[taken]:",
+        ":",
         "any_draft_gives_the_greedy_text*",
         "a_right_draft_saves_calls*",
         quick=True,
@@ -24,15 +24,15 @@ FAULTS = (
     drafted(
         "rewound-a-token-too-far",
         f"{DECODING}/task.py",
+        "state.rewind(length + 1 + taken)",
         "state.rewind(length + taken)",
-        "state.rewind(length + taken - 1)",
         "any_draft_gives_the_greedy_text*",
         "a_right_draft_saves_calls*",
     ),
     drafted(
         "nothing-forgotten-of-a-wrong-guess",
         f"{DECODING}/task.py",
-        "        state.rewind(length + taken)\n",
+        "        state.rewind(length + 1 + taken)\n",
         "",
         "any_draft_gives_the_greedy_text*",
     ),

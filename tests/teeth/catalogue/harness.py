@@ -196,12 +196,12 @@ FAULTS = (
         "test_ratio.py::test_rounds_are_interleaved_as_abba",
     ),
     perf(
-        "short-rounds-follow-the-peers",
-        RATIO,
-        "        if self.ours:\n            self.ours()\n",
-        "",
-        OF_RATIO,
-        "test_ratio.py::test_a_short_round_follows_one_of_its_own",
+        "a-round-of-many-calls-is-one",
+        "maxwhisper_impl/history.py",
+        'round / told.get("calls", 1)',
+        "round",
+        "tests/test_history.py",
+        "test_history.py::test_rounds_of_several_calls",
     ),
     perf(
         "slow-rounds-are-a-figure",
