@@ -96,17 +96,17 @@ def test_each_round_begins_at_rest() -> None:
     assert "".join(order) == "-P-O-O-P-P-O-O-P"
 
 
-def test_a_probe_comes_between_two_rounds_of_ours() -> None:
+def test_a_probe_comes_before_each_round() -> None:
     order: list[str] = []
     clock = iter(range(100))
     probe: Callable[[], object] = lambda: order.append("m")  # noqa: E731
-    peer = Interleaved(lambda: order.append("P"), lambda: next(clock), settle=lambda: None, probe=probe)
+    peer = Interleaved(lambda: order.append("P"), lambda: next(clock), settle=lambda: order.append("-"), probe=probe)
     for _ in range(4):
         peer.setup()
         order.append("O")
     peer.finish()
-    assert "".join(order) == "POmOP" * 2
-    assert (len(peer.times), peer.probes) == (4, [1, 1])
+    assert "".join(order) == "m-Pm-Om-Om-P" * 2
+    assert (len(peer.times), peer.probes) == (4, [1] * 8)
 
 
 def test_threads_that_spin_are_waited_for() -> None:

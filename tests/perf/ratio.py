@@ -64,8 +64,7 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 class Interleaved:
     """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours.
 
-    `probe`, if given, is timed once a block, between two rounds of ours: what it drives out of the caches is not the
-    peer's loss.
+    `probe`, if given, comes before each round of either and is timed too: what it does to the caches is the same for all.
     """
 
     def __init__(
@@ -82,24 +81,26 @@ class Interleaved:
         self._round = 0
 
     def setup(self) -> None:
-        """Before round 0: P; before 1: the probe; before 2: P of round 1, P of round 2; and so on."""
+        """Before round 0: P; before 1: nothing; before 2: P of round 1, P of round 2; and so on."""
         if self._round % 2 == 0:
             if self._round:
                 self._run()
             self._run()
-        elif self.probe:
-            self.settle()
-            self.probes.append(self._timed(self.probe))
         self._round += 1
-        self.settle()
+        self._begin()
 
     def finish(self) -> None:
         """The last round's P, where it is still missing."""
         while len(self.times) < self._round:
             self._run()
 
-    def _run(self) -> None:
+    def _begin(self) -> None:
+        if self.probe:
+            self.probes.append(self._timed(self.probe))
         self.settle()
+
+    def _run(self) -> None:
+        self._begin()
         self.times.append(self._timed(self.peer))
 
     def _timed(self, call: Callable[[], object]) -> float:
