@@ -64,7 +64,7 @@ def validity(ours: np.ndarray, peer: np.ndarray) -> float:
 class Interleaved:
     """The peer's side of interleaved rounds: pytest-benchmark calls `setup` before each timed round of ours.
 
-    `probe`, if given, comes before each round of either and is timed too: what it does to the caches is the same for all.
+    `probe`, if given, comes before each round of either, and is timed too: what it does to the caches, it does to all.
     """
 
     def __init__(
