@@ -87,7 +87,7 @@ def requests(page: Path) -> list[str]:
 def main(page: Path, folder: Path) -> None:
     for name, (width, height, dark) in PICTURES.items():
         buffer = BytesIO()
-        picture(page, width, height, dark=dark).save(buffer, format="PNG", optimize=True)
+        picture(page, width, height, dark=dark).quantize(256).save(buffer, format="PNG", optimize=True)
         if buffer.tell() > LARGEST:
             raise MaxWhisperError(f"{name} would have {buffer.tell():,} bytes, {LARGEST:,} is the most")
         write_whole(folder / name, buffer.getvalue())
