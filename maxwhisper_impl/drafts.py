@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .audio import AudioSource, LogMel
 from .decoding import DecodingOptions, DecodingTask, Runtime
+from .decoding.task import encode_text
 from .errors import OptionError
 from .segments import Window, seconds
 from .tokenizer import Tokenizer, get_tokenizer
@@ -54,7 +55,7 @@ class Drafts:
             return []
         theirs = get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language=language, task=task)
         heard = runtime.encode(self.mel.window(window.seek, window.size)[None])
-        prompt = translate([token for token in options.prompt or () if isinstance(token, int)], ours, theirs)
+        prompt = translate(encode_text(ours, options.prompt or []), ours, theirs)
         asked = DecodingOptions(
             task=task, language=language, prompt=prompt, without_timestamps=options.without_timestamps
         )

@@ -98,7 +98,7 @@ def test_each_round_begins_at_rest() -> None:
 
 def test_a_probe_comes_before_each_round() -> None:
     order: list[str] = []
-    clock = iter(range(100))
+    clock = iter(range(100))  # the peer's own, which stands still while others work
     probe: Callable[[], object] = lambda: order.append("m")  # noqa: E731
     peer = Interleaved(lambda: order.append("P"), lambda: next(clock), settle=lambda: order.append("-"), probe=probe)
     for _ in range(4):
@@ -106,7 +106,9 @@ def test_a_probe_comes_before_each_round() -> None:
         order.append("O")
     peer.finish()
     assert "".join(order) == "m-Pm-Om-Om-P" * 2
-    assert (len(peer.times), peer.probes) == (4, [1] * 8)
+    assert (peer.times, len(peer.probes)) == ([1] * 4, 8)
+    assert all(0 < seconds < 1 for seconds in peer.probes)
+    assert next(clock) == 8
 
 
 def test_threads_that_spin_are_waited_for() -> None:

@@ -27,12 +27,11 @@ class Draft:
         self.place = 0
         self.seen = 0
         """tokens sampled when `place` was found: it moves with those that are sampled since"""
-        self.length = LONGEST
 
     def after(self, sampled: Sequence[int], room: int) -> list[int]:
         """At most `room` tokens that may follow those sampled so far, one at least; none where the draft is lost."""
         since, self.seen = len(sampled) - self.seen, len(sampled)
-        self.length = min(LONGEST, max(SHORTEST, 2 * since))
+        length = min(LONGEST, max(SHORTEST, 2 * since), room)
         self.place += since
         newest = sampled[-1]
         near = range(max(1, self.place - NEAR), min(len(self.tokens), self.place + NEAR) + 1)
@@ -43,7 +42,7 @@ class Draft:
             self.place = max(0, self.place - 1)
         else:
             return []
-        return self.tokens[self.place : self.place + min(self.length, room)]
+        return self.tokens[self.place : self.place + length]
 
     def _same(self, drafted: int, said: int) -> bool:
         return drafted == said or min(drafted, said) >= self.timestamp_begin

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import torch
 
@@ -14,8 +14,6 @@ SIZES = ((1500, 384, 1536), (1500, 1536, 384), (1500, 512, 2048), (1500, 768, 30
 """(rows, k, n) of the products tried: those of an encoder, and a large square one."""
 READ_BYTES = 1 << 29
 """Far beyond any cache."""
-PROBED_BYTES = 1 << 26
-"""Enough to tell whether others read memory too."""
 SLOW = 4
 """A product that takes so many times as long as in float32 is done without the machine's help."""
 
@@ -68,8 +66,7 @@ def read_rate() -> float:
     return READ_BYTES / best(read_memory(READ_BYTES), 1.0) / 1e9
 
 
-@cache
-def read_memory(count: int = PROBED_BYTES) -> Callable[[], object]:
+def read_memory(count: int) -> Callable[[], object]:
     """Reads so many bytes, with all of torch's threads."""
     data = torch.ones(count // 8, dtype=torch.int64)
     return data.sum

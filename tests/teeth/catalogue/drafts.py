@@ -39,8 +39,8 @@ FAULTS = (
     drafted(
         "a-guess-beyond-the-longest-answer",
         f"{DECODING}/draft.py",
-        "min(self.length, room)]",
-        "self.length]",
+        "2 * since), room)",
+        "2 * since))",
         "the_draft_is_met_again*",
         "a_guess_grows*",
     ),
