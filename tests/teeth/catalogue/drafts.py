@@ -52,6 +52,13 @@ FAULTS = (
         "the_draft_is_met_again*",
     ),
     drafted(
+        "other-times-lose-the-draft",
+        f"{DECODING}/draft.py",
+        "drafted == said or min(drafted, said) >= self.timestamp_begin",
+        "drafted == said",
+        "the_draft_is_met_again*",
+    ),
+    drafted(
         "times-of-another-vocabulary",
         "maxwhisper_impl/drafts.py",
         "target.timestamp_begin + token - source.timestamp_begin",
