@@ -17,10 +17,9 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip, default_corpora, read_corpus
 from maxwhisper_impl.dims import SIZES, ModelDimensions
-from maxwhisper_impl.machine import processor
+from maxwhisper_impl.machine import gpus, processor
 from tests import baselines
 from tests.differences import known_difference
-from tests.gpus import cuda_devices
 from tests.implementations import IMPLEMENTATIONS, Implementation, Model, tap_names
 from tests.quality.wer import groups
 from tests.random_weights import RANDOM, random_weights
@@ -67,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(
                 f"{option} {config.getoption(option)}: unknown; there are {', '.join(IMPLEMENTATIONS)}"
             )
-    if config.getoption("--device") == "cuda" and not cuda_devices():
+    if config.getoption("--device") == "cuda" and not gpus():
         raise pytest.UsageError(
             "--device cuda: this machine has no CUDA GPU (the driver finds none); leave it out to test on the CPU"
         )
@@ -93,7 +92,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"under test: {impl.name} ({impl.versions()}) on {option('--device')} in {option('--dtype')}",
         f"oracle: {oracle.name} ({oracle.versions()}) on cpu in float32",
         f"checkpoints: {', '.join(checkpoint_names(config))}; corpora: {', '.join(map(str, corpora(config)))}",
-        f"machine: {processor()}, {os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
+        f"machine: {', '.join([processor(), *gpus()])}, {os.cpu_count()} cores, {platform.platform()}, "
+        f"Python {platform.python_version()}",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -29,21 +30,39 @@ def _cpuinfo() -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+@cache
+def gpus() -> tuple[str, ...]:
+    """Names of the CUDA GPUs, asked of the driver itself so that no framework has to be imported."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ()
+    count, name = ctypes.c_int(0), ctypes.create_string_buffer(256)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return ()
+
+    def named(number: int) -> str:  # which is a device's handle too
+        return "unknown" if driver.cuDeviceGetName(name, len(name), number) else name.value.decode()
+
+    return tuple(map(named, range(count.value)))
+
+
 def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
+        "gpus": list(gpus()),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "fingerprint": fingerprint(),
     }
 
 
 def fingerprint() -> str:
-    """12 hex digits; equal where times may be compared: the same processor, its features, as many cores."""
+    """12 hex digits; equal where times may be compared: the same processor, its features, as many cores, the GPUs."""
     known = _cpuinfo()
     names = ("vendor_id", "cpu family", "model", "model name", "flags", "Features")
-    parts = [platform.machine(), os.cpu_count(), *(known.get(name) for name in names)]
+    parts = [platform.machine(), os.cpu_count(), *(known.get(name) for name in names), *gpus()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpus import cuda_devices
+from maxwhisper_impl.machine import gpus
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +35,7 @@ def test_what_is_not_there_is_an_error(arguments: list[str], says: str) -> None:
     assert says in done.stderr
 
 
-@pytest.mark.skipif(cuda_devices() > 0, reason="there is a GPU")
+@pytest.mark.skipif(gpus(), reason="there is a GPU")
 def test_a_device_that_is_not_there_is_an_error() -> None:
     done = run("--device", "cuda", "--co", "-q")
     assert done.returncode == 4

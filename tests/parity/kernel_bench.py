@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import settings
 from hypothesis import strategies as st
-from max.driver import CPU
+from max.driver import Buffer
 from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import BufferType, DeviceRef, Graph, Module, TensorType
@@ -70,21 +70,21 @@ class Bench:
     `twins`: more ops that read the same weights, by the name that is put before their graphs' names."""
 
     def __init__(self, ops: Any, dtype: str = "float32", **twins: Any):
-        self.ops, self.dtype = ops, dtype
+        self.ops, self.dtype, self.device = ops, dtype, ops.device.to_device()
         self.module = Module()
         self.library = KernelLibrary()
         self.library.load_paths(ops.extensions)
         for prefix, each in {"": ops, **twins}.items():
             self._stage_all(prefix, each)
-        self.session = InferenceSession(devices=[CPU()])
+        self.session = InferenceSession(devices=[self.device])
         self.compiled = self.session.compile(self.module, custom_extensions=self.library.library_paths())
 
     def _stage_all(self, prefix: str, ops: Any) -> None:
         x = self.floats("rows", "n", STATE)
         wide = self.floats("rows", "n", HIDDEN)
         kv = self.floats("windows", KEYS, 3 * STATE)
-        flags = TensorType(DType.uint8, [VOCAB], DEVICE)
-        cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), DEVICE)
+        flags = TensorType(DType.uint8, [VOCAB], ops.device)
+        cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), ops.device)
 
         def conv(mel: Any) -> Any:
             x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
@@ -126,16 +126,20 @@ class Bench:
         return self
 
     def floats(self, *shape: Any) -> TensorType:
-        return TensorType(DType.float32, shape, DEVICE)
+        return TensorType(DType.float32, shape, self.ops.device)
 
     def ids(self, *shape: Any) -> TensorType:
-        return TensorType(DType.int32, shape, DEVICE)
+        return TensorType(DType.int32, shape, self.ops.device)
 
     def __call__(self, name: str, *inputs: Any) -> np.ndarray:
         return self.all(name, *inputs)[0]
 
     def all(self, name: str, *inputs: Any) -> list[np.ndarray]:
-        return [result.to_numpy() for result in self.models[name].execute(*inputs)]
+        placed = [x if isinstance(x, Buffer) else self.put(x) for x in inputs]
+        return [result.to_numpy() for result in self.models[name].execute(*placed)]
+
+    def put(self, array: np.ndarray) -> Buffer:
+        return Buffer.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
 EXAMPLES = settings(max_examples=25, deadline=None)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from max.graph import DeviceRef
 
 from maxwhisper_impl.decoding.filters import Plan, apply_plan
 from maxwhisper_impl.decoding.greedy import pick_likeliest
 from maxwhisper_impl.kernels.fused import FusedOps, stored_as
 from maxwhisper_impl.kernels.packing import pack
 from maxwhisper_impl.kernels.stock import StockOps
+from maxwhisper_impl.runtime import open_device
 from tests import compare
 from tests.parity.decoder_layer import check_layer
 from tests.parity.kernel_bench import (
@@ -36,9 +38,11 @@ REFERENCE = Reference()
 
 
 @pytest.fixture(scope="module", params=["fused", pytest.param("stock", marks=pytest.mark.slow)])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    kind = {"fused": FusedOps, "stock": StockOps}[request.param]
-    return Bench(kind(kind.prepare(WEIGHTS), DEVICE)).load(WEIGHTS)
+def bench(request: pytest.FixtureRequest, device: str) -> Bench:
+    if device != "cpu" and request.param == "fused":
+        pytest.skip("the fused kernels are the CPU's")
+    kind, on = {"fused": FusedOps, "stock": StockOps}[request.param], DeviceRef.from_device(open_device(device))
+    return Bench(kind(kind.prepare(WEIGHTS), on)).load(WEIGHTS)
 
 
 @pytest.fixture(scope="module")

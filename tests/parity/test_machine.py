@@ -16,7 +16,6 @@ import pytest
 from maxwhisper_impl import machine, threads, worker
 from maxwhisper_impl.errors import OptionError
 from maxwhisper_impl.systems import SYSTEMS, SystemSpec
-from tests.gpus import cuda_devices
 from tests.parity.fake_systems import Fake
 
 
@@ -83,21 +82,41 @@ def told(text: str | None) -> str:
     return text
 
 
-@pytest.mark.parametrize(("fails", "count"), [({}, 3), ({"cuInit"}, 0), ({"cuDeviceGetCount"}, 0), (None, 0)])
-def test_gpus_are_those_that_the_driver_counts(fails: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None where it fails, or there is no driver."""
-    def driver(name: str) -> Any:
-        assert name == "libcuda.so.1"
+@pytest.mark.parametrize(
+    ("fails", "names"),
+    [
+        ({}, ("GPU 0", "GPU 1", "GPU 2")),
+        ({"cuInit"}, ()),
+        ({"cuDeviceGetCount"}, ()),
+        ({"cuDeviceGetName"}, ("unknown", "unknown", "unknown")),
+        (None, ()),
+    ],
+)
+def test_gpus_are_those_that_the_driver_names(fails: Any, names: tuple[str, ...], monkeypatch: Any) -> None:
+    """None where it fails, or there is no driver; and times of another GPU are not compared with."""
+    def driver(library: str) -> Any:
+        assert library == "libcuda.so.1"
         if fails is None:
             raise OSError
-        return SimpleNamespace(cuInit=lambda flags: int("cuInit" in fails), cuDeviceGetCount=counted)
+        return SimpleNamespace(cuInit=lambda flags: int("cuInit" in fails), cuDeviceGetCount=counted,
+                               cuDeviceGetName=named)  # fmt: skip
 
     def counted(place: Any) -> int:
         place._obj.value = 3
         return int("cuDeviceGetCount" in fails)
 
+    def named(buffer: Any, size: int, number: int) -> int:
+        assert size >= 32
+        buffer.value = f"GPU {number}".encode()
+        return int("cuDeviceGetName" in fails)
+
     monkeypatch.setattr(ctypes, "CDLL", driver)
-    assert cuda_devices() == count
+    monkeypatch.setattr(machine, "gpus", machine.gpus.__wrapped__)
+    assert machine.gpus() == names
+    assert machine.machine()["gpus"] == list(names)
+    with_gpus = machine.fingerprint()
+    monkeypatch.setattr(machine, "gpus", tuple)
+    assert (machine.fingerprint() == with_gpus) == (not names)
 
 
 def test_progress_that_nobody_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

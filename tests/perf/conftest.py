@@ -44,18 +44,30 @@ class Peer:
     model: Model
 
 
-def load_peer(name: str, under_test: str, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
-    """Another system with the same weights in float32; AssertionError where it is the one under test in disguise."""
+def load_peer(
+    name: str, under_test: str, load: Callable[..., Model], checkpoint: Checkpoint, model: Model, device: str = "cpu"
+) -> Peer:
+    """Another system with the same weights in float32 on the same device; AssertionError where it is the one under test
+    in disguise. A GPU that it cannot use skips the race."""
     if name == under_test:
         pytest.skip("it is under test itself")
-    other = load(IMPLEMENTATIONS[name], checkpoint)
+    try:
+        other = load(IMPLEMENTATIONS[name], checkpoint, device)
+        if device != "cpu":  # CTranslate2 looks for CUDA's libraries when it first computes
+            other.encode(np.zeros((1, checkpoint.dims.n_mels, 2 * checkpoint.dims.n_audio_ctx), np.float32))
+    except (ImportError, RuntimeError, ValueError) as error:
+        if device == "cpu":
+            raise
+        pytest.skip(f"{name} does not compute on {device} here: {error}")
     assert type(other) is not type(model), f"{name} is raced against itself: both are {type(model).__name__}"
     return Peer(name, other)
 
 
 @pytest.fixture(params=PEERS)
-def peer(request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint: Checkpoint, model: Model) -> Peer:
-    return load_peer(request.param, request.config.getoption("--impl"), load, checkpoint, model)
+def peer(
+    request: pytest.FixtureRequest, load: Callable[..., Model], checkpoint: Checkpoint, model: Model, device: str
+) -> Peer:
+    return load_peer(request.param, request.config.getoption("--impl"), load, checkpoint, model, device)
 
 
 def run_race(
