@@ -88,6 +88,31 @@ def test_ours_is_no_peer() -> None:
         load_peer("faster-whisper", "faster-whisper", lambda *given: other, CHECKPOINT, model)
 
 
+def test_a_peer_races_on_the_same_device() -> None:
+    """Where it cannot, there is no race; on the CPU it has to."""
+    model, asked = System(), []
+    other = type("Other", (System,), {})()
+
+    def load(implementation: Any, checkpoint: Any, device: str) -> Any:
+        asked.append(device)
+        return other
+
+    def refuses(*given: Any) -> Any:
+        raise RuntimeError("libcublas.so.12 is not found")
+
+    other.encode = lambda mel: mel
+    for device in ("cpu", "cuda"):
+        assert load_peer("openai-whisper", "maxwhisper_impl", load, CHECKPOINT, model, device).model is other
+    assert asked == ["cpu", "cuda"]
+    other.encode = refuses  # as CTranslate2 does, when it first computes
+    assert load_peer("faster-whisper", "maxwhisper_impl", load, CHECKPOINT, model, "cpu").model is other
+    for way in (load, refuses):
+        with pytest.raises(pytest.skip.Exception, match=r"faster-whisper does not compute on cuda here: libcublas"):
+            load_peer("faster-whisper", "maxwhisper_impl", way, CHECKPOINT, model, "cuda")
+    with pytest.raises(RuntimeError, match="libcublas"):
+        load_peer("faster-whisper", "maxwhisper_impl", refuses, CHECKPOINT, model, "cpu")
+
+
 class Benchmark:
     """pytest-benchmark's `pedantic`, on a clock of its own that ours and the peer move."""
 

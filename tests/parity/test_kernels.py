@@ -1,4 +1,4 @@
-"""Each op of both kernel sets on its own, against float64: shapes and sizes that whole models do not reach."""
+"""Each op of all kernel sets on its own, against float64: shapes and sizes that whole models do not reach."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from maxwhisper_impl.decoding.filters import Plan, apply_plan
 from maxwhisper_impl.decoding.greedy import pick_likeliest
 from maxwhisper_impl.kernels.fused import FusedOps, stored_as
 from maxwhisper_impl.kernels.packing import pack
-from maxwhisper_impl.kernels.stock import StockOps
-from maxwhisper_impl.runtime import open_device
+from maxwhisper_impl.runtime import KERNELS, open_device
 from tests import compare
 from tests.parity.decoder_layer import check_layer
 from tests.parity.kernel_bench import (
@@ -37,11 +36,14 @@ from tests.parity.kernel_bench import (
 REFERENCE = Reference()
 
 
-@pytest.fixture(scope="module", params=["fused", pytest.param("stock", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["fused", *(pytest.param(name, marks=pytest.mark.slow) for name in KERNELS if name != "fused")],
+)
 def bench(request: pytest.FixtureRequest, device: str) -> Bench:
     if device != "cpu" and request.param == "fused":
         pytest.skip("the fused kernels are the CPU's")
-    kind, on = {"fused": FusedOps, "stock": StockOps}[request.param], DeviceRef.from_device(open_device(device))
+    kind, on = KERNELS[request.param], DeviceRef.from_device(open_device(device))
     return Bench(kind(kind.prepare(WEIGHTS), on)).load(WEIGHTS)
 
 

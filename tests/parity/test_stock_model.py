@@ -1,4 +1,4 @@
-"""A whole model out of MAX's own ops, as on a GPU: held to the same ledger as the fused one, on the CPU."""
+"""A whole model out of MAX's own ops, split as on a GPU: held to the same ledger as the fused one, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.first_checkpoint]
 @pytest.fixture(scope="module")
 def stock(model: Model, checkpoint: Checkpoint) -> Whisper:
     needs(model, "cache")
-    return Whisper(checkpoint.dims, MaxRuntime(checkpoint, kernels="stock"))
+    return Whisper(checkpoint.dims, MaxRuntime(checkpoint, kernels="split"))
 
 
 def test_features_and_logits(stock: Whisper, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:

@@ -11,6 +11,7 @@ from tests.teeth.catalogue import (
     harness,
     kernels,
     recordings,
+    split,
     timing,
     weights,
 )
@@ -20,6 +21,7 @@ FAULTS: tuple[Fault, ...] = (
     *audio.FAULTS,
     *graphs.FAULTS,
     *kernels.FAULTS,
+    *split.FAULTS,
     *dtypes.FAULTS,
     *decoding.FAULTS,
     *drafts.FAULTS,

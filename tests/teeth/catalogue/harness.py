@@ -214,10 +214,18 @@ FAULTS = (
     perf(
         "ours-raced-against-ours",
         PERF,
-        "other = load(IMPLEMENTATIONS[name], checkpoint)",
+        "other = load(IMPLEMENTATIONS[name], checkpoint, device)",
         "other = model",
         OF_PERF,
         "test_perf.py::test_ours_is_no_peer",
+    ),
+    perf(
+        "a-gpu-raced-against-cpus",
+        PERF,
+        "other = load(IMPLEMENTATIONS[name], checkpoint, device)",
+        'other = load(IMPLEMENTATIONS[name], checkpoint, "cpu")',
+        OF_PERF,
+        "test_perf.py::test_a_peer_races_on_the_same_device",
     ),
     perf(
         "ours-timed-as-the-peer",

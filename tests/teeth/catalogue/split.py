@@ -1,0 +1,41 @@
+"""MAX's own ops on a GPU that rounds its factors: what the parts are, and that all of them are multiplied."""
+
+from tests.teeth.fault import Fault
+
+SPLIT, FILE = "maxwhisper_impl/kernels/split.py", "test_split.py"
+
+
+def split(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
+    places = tuple(f"{FILE}::test_{test}" for test in speaks)
+    return Fault(name, "kernels", SPLIT, before, after, (f"tests/parity/{FILE}",), places, quick=quick)
+
+
+FAULTS = (
+    split(
+        "a-half-with-a-bit-too-many",
+        "DROPPED = 13",
+        "DROPPED = 12",
+        "halves_are_read_whole",
+        "weights_are_two_numbers*",
+        "nearest*",
+        quick=True,
+    ),
+    split(
+        "the-rest-of-a-row-not-multiplied",
+        ' + self._times(rest, f"{name}.weight")',
+        "",
+        "products[float16]",
+    ),
+    split(
+        "the-rest-of-a-weight-not-multiplied",
+        '            y = y + self._times(high, f"{name}.rest")\n',
+        "",
+        "products[float32]",
+    ),
+    split(
+        "weights-cut-and-not-rounded",
+        "bits + (1 << DROPPED - 1) >> DROPPED",
+        "bits >> DROPPED",
+        "nearest*",
+    ),
+)
