@@ -7,12 +7,15 @@ numbers that they read whole: (a + b) w = a w + b w. What is lost is 2^-22 of a 
 from collections.abc import Mapping
 
 import numpy as np
-from max.graph import TensorValue
+from max.dtype import DType
+from max.graph import TensorValue, ops
 
 from .stock import StockOps
 
 DROPPED = 13
 """of a float32's bits"""
+LARGEST = 65504.0
+"""of float16"""
 
 
 def tf32(array: np.ndarray) -> np.ndarray:
@@ -36,9 +39,10 @@ class SplitOps(StockOps):
         return ready
 
     def halves(self, x: TensorValue) -> tuple[TensorValue, TensorValue]:
-        """Two numbers whose sum is x: the upper 11 bits, and what is left (Veltkamp's splitting)."""
-        scaled = x * (2.0**DROPPED + 1)
-        high = scaled - (scaled - x)
+        """Two numbers whose sum is x: its upper 11 bits, and what is left."""
+        # By way of float16, which has as many: a GPU's compiler undoes arithmetic that only rounds, by fusing it.
+        near = ops.cast(ops.min(ops.max(x, self._scalar(-LARGEST)), self._scalar(LARGEST)), DType.float16)
+        high = ops.cast(near, DType.float32)
         return high, x - high
 
     def _product(self, x: TensorValue, name: str) -> TensorValue:

@@ -12,10 +12,15 @@ def split(name: str, before: str, after: str, *speaks: str, quick: bool = False)
 
 FAULTS = (
     split(
-        "a-half-with-a-bit-too-many",
+        "nothing-split-off",
+        "        high = ops.cast(near, DType.float32)\n",
+        "        high = x\n",
+        "halves_are_read_whole",
+    ),
+    split(
+        "a-weight-with-a-bit-too-many",
         "DROPPED = 13",
         "DROPPED = 12",
-        "halves_are_read_whole",
         "weights_are_two_numbers*",
         "nearest*",
         quick=True,
