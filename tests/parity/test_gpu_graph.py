@@ -16,7 +16,7 @@ import numpy as np
 from max.dtype import DType
 from max.engine import InferenceSession
 from max.graph import DeviceRef, Graph, TensorType
-from maxwhisper_impl.kernels.stock import StockOps
+from maxwhisper_impl.kernels.split import SplitOps
 state = 128
 shapes = {"layer.norm.weight": [state], "layer.norm.bias": [state]}
 shapes |= {"layer.wide.weight": [4 * state, state], "layer.wide.bias": [4 * state]}
@@ -24,7 +24,7 @@ weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 gpu = driver.Accelerator()
 ref = DeviceRef.from_device(gpu)
 with Graph("layer", input_types=[TensorType(DType.float32, ["batch", 1500, state], ref)]) as graph:
-    graph.output(StockOps(weights, ref).linear(graph.inputs[0].tensor, "layer.wide", norm="layer.norm", gelu=True))
+    graph.output(SplitOps(weights, ref).linear(graph.inputs[0].tensor, "layer.wide", norm="layer.norm", gelu=True))
 InferenceSession(devices=[gpu]).compile(graph).export_mef(sys.argv[1])
 os._exit(0)  # MAX's threads may abort a process that leaves in the ordinary way right after a compilation
 """
