@@ -98,7 +98,8 @@ def load(session: InferenceSession, dims: ModelDimensions, ops: Ops, weights: Ma
 
 def compile_graphs(session: InferenceSession, graphs: Graphs, progress: Progress, artifact: Path) -> CompiledModel:
     """Compiles, and writes the artifact; where it cannot be written, the next process compiles again."""
-    progress(f"compiling the graphs for {graphs.device.device_type}; the first time takes about half a minute")
+    takes = "about half a minute" if graphs.device.is_cpu() else "some minutes"
+    progress(f"compiling the graphs for {graphs.device.device_type}; the first time takes {takes}")
     start = time.monotonic()
     compiled = session.compile(graphs.module, custom_extensions=graphs.library.library_paths())
     progress(f"compiled in {time.monotonic() - start:.0f} s")
