@@ -46,7 +46,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
     """Names no host, and only what two machines of one kind have in common, so that their runs compare in silence."""
     about = machine()
     machine_info.clear()
-    machine_info.update({name: about[name] for name in ("processor", "cores", "gpus", "fingerprint")})
+    machine_info.update({name: about[name] for name in ("processor", "cores", "gpus", "fingerprint") if about[name]})
 
 
 def pytest_benchmark_update_json(benchmarks: list[Any], output_json: dict[str, Any]) -> None:
