@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from max.graph import DeviceRef
 
 from maxwhisper_impl import cli, commands, comparison_view, graphs
 from maxwhisper_impl.compare import Comparison, Row
@@ -94,7 +95,8 @@ class Compiles:
 
 
 class NoGraphs:
-    module = device = library = type("Nothing", (), {"device_type": "cpu", "library_paths": lambda self: []})()
+    module = library = type("Nothing", (), {"library_paths": lambda self: []})()
+    device = DeviceRef.CPU()
 
 
 def write_artifact(version: str, folder: Path) -> None:
