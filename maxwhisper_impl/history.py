@@ -114,17 +114,17 @@ def read_run(path: Path) -> Run:
         rows.sort(key=lambda row: len(row.ours))  # of a smoke and a full measurement the full one stays
         return Run(
             path=path,
-            made=datetime.fromisoformat(data["made"]),
-            commit=data["commit"] or "unknown",
+            made=_moment(data["made"]),
+            commit=_text(data["commit"]) or "unknown",
             machine={**data["machine"], "fingerprint": str(data["machine"]["fingerprint"])},
             versions=data["versions"],
             rows={row.key: row for row in rows},
-            gate=data.get("gate"),
-            accepted=data.get("accepted"),
+            gate=_text(data.get("gate")),
+            accepted=_text(data.get("accepted")),
         )
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise HistoryError(f"{path}: not a recorded run: {what}; make perf-full records one") from error
 
@@ -140,15 +140,35 @@ def read_row(benchmark: dict[str, Any]) -> Row | None:
         peer=_rounds(told["peer_rounds"]),
         **{name: float(told[name]) for name in ("ratio", "low", "high", "validity")},
         valid=_bool(told["valid"]),
-        text_hash=told["text_hash"],
-        wer=told["wer"],
-        peer_wer=told.get("peer_wer"),
+        text_hash=_text(told["text_hash"]),
+        wer=_number(told["wer"]),
+        peer_wer=_number(told.get("peer_wer")),
         memory=_rounds(told["memory_rounds"]) if "memory_rounds" in told else None,
-        audio_seconds=told.get("audio_seconds"),
+        audio_seconds=_number(told.get("audio_seconds")),
     )
     if len(row.ours) != len(row.peer):
         raise ValueError(f"{row.key} has {len(row.ours)} rounds of ours and {len(row.peer)} of the peer")
+    if not row.low <= row.ratio <= row.high:
+        raise ValueError(f"{row.key} has the ratio {row.ratio}, which is not from {row.low} to {row.high}")
     return row
+
+
+def _moment(value: str) -> datetime:
+    if (made := datetime.fromisoformat(value)).tzinfo is None:
+        raise ValueError(f"{value} is in no time zone")
+    return made
+
+
+def _text(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{value!r:.100} is no text")
+    return value
+
+
+def _number(value: object) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{value!r:.100} is no number")
+    return value
 
 
 def _bool(value: object) -> bool:

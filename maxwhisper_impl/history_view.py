@@ -33,6 +33,7 @@ def chosen(run: Run, case: str | None) -> list[Row]:
 def table(runs: Sequence[Run], case: str | None = None) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(
         box=SIMPLE_HEAD,
@@ -46,7 +47,7 @@ def table(runs: Sequence[Run], case: str | None = None) -> Table:
     for run in runs:
         made.add_section()
         for row in chosen(run, case):
-            made.add_row(*cells(run, row), style=None if row.valid else "dim")
+            made.add_row(*map(Text, cells(run, row)), style=None if row.valid else "dim")  # brackets are no markup
     return made
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from maxwhisper_impl.cli import main
@@ -162,7 +163,10 @@ def test_files_of_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert len(run["rows"]) == 2
         for row in run["rows"]:
             want = next(r for key, r in read.rows.items() if (key.case, key.peer) == (row["case"], row["peer"]))
-            assert (row["ratio"], row["seconds"], row["validity"]) == (want.ratio, want.seconds, want.validity)
+            key = {"case": "encode", "checkpoint": "tiny.en", "peer": row["peer"], "dtype": "float32",
+                   "device": "cpu", "peer_dtype": "float32"}  # fmt: skip
+            names = ("seconds", "peer_seconds", "ratio", "low", "high", "validity", "valid", "text_hash", "wer")
+            assert row == key | {name: getattr(want, name) for name in names}
     assert "<svg" in picture.read_text()
     assert runs[0].commit[:9] in picture.read_text().replace("<!-- ", "")
 
@@ -174,8 +178,10 @@ def test_a_picture_shows_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from maxwhisper_impl.history_view import write_plot
 
     runs = Recorder(tmp_path).history(3)
-    drawn: list[tuple[float, bool]] = []
-    monkeypatch.setattr(Axes, "errorbar", lambda self, x, y, mfc, **_: drawn.append((y, mfc != "none")))
+    drawn: list[tuple[float, float, float, bool]] = []
+    monkeypatch.setattr(Axes, "errorbar", lambda self, x, y, yerr, mfc, **_: drawn.append(
+        (y, y - yerr[0][0], y + yerr[1][0], mfc != "none")))  # fmt: skip
     write_plot(tmp_path / "lines.png", runs)
-    assert sorted(drawn) == sorted((row.ratio, row.valid) for run in runs for row in run.rows.values())
+    rows = sorted((row.ratio, row.low, row.high, row.valid) for run in runs for row in run.rows.values())
+    assert np.array(sorted(drawn)) == pytest.approx(np.array(rows))
     assert (tmp_path / "lines.png").read_bytes().startswith(b"\x89PNG")
