@@ -30,6 +30,7 @@ def print_table(comparison: Comparison) -> None:
 def table(comparison: Comparison) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     rounds = "1 round" if comparison.rounds == 1 else f"median of {comparison.rounds} interleaved rounds"
     made = Table(
@@ -48,7 +49,7 @@ def table(comparison: Comparison) -> Table:
         if last not in (None, row.spec.model):
             made.add_section()
         last = row.spec.model
-        made.add_row(*cells(row))
+        made.add_row(*map(Text, cells(row)))  # brackets in a name are no markup
     return made
 
 
