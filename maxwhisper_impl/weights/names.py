@@ -31,7 +31,8 @@ def openai_cache() -> Path:
 def hub_cache() -> Path:
     """Where huggingface_hub keeps its downloads."""
     home = Path(os.getenv("HF_HOME") or _user_cache() / "huggingface")
-    return Path(os.getenv("HF_HUB_CACHE") or os.getenv("HUGGINGFACE_HUB_CACHE") or home / "hub")
+    folder = os.getenv("HF_HUB_CACHE") or os.getenv("HUGGINGFACE_HUB_CACHE") or home / "hub"
+    return Path(os.path.expandvars(os.path.expanduser(folder)))  # as the library does
 
 
 def _in_openai_cache(name: str) -> Path | None:
@@ -49,7 +50,7 @@ def _in_hub_cache(name: str) -> Path | None:
     for repository in _HUB[_CANONICAL.get(name, name)]:
         folder = hub_cache() / f"models--{repository.replace('/', '--')}"
         main = folder / "refs" / "main"
-        revisions = [main.read_text().strip()] if main.is_file() else []
+        revisions = [main.read_text(errors="replace").strip()] if main.is_file() else []
         snapshots = folder / "snapshots"
         others = sorted(snapshots.iterdir(), key=lambda path: -path.stat().st_mtime) if snapshots.is_dir() else []
         for snapshot in [*(snapshots / revision for revision in revisions), *others]:
