@@ -84,8 +84,12 @@ def audio_files(given: list[str]) -> tuple[list[str], list[str]]:
     failed: list[str] = []
     for name in dict.fromkeys(given):
         if os.path.isdir(name):
-            media = (path for path in Path(name).iterdir() if path.suffix.lower() in MEDIA and path.is_file())
-            found = sorted(map(str, media))
+            try:
+                media = (path for path in Path(name).iterdir() if path.suffix.lower() in MEDIA and path.is_file())
+                found = sorted(map(str, media))
+            except OSError as error:
+                failed.append(f"{name}: {error.strerror}")
+                continue
             files += found
             failed += [] if found else [f"{name}: no file in this folder is named as audio or video"]
         elif name == "-" or os.path.exists(name):

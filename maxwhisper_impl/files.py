@@ -12,7 +12,7 @@ from .errors import MaxWhisperError
 def write_whole(path: Path, content: bytes) -> None:
     """Replaces `path` in one step, or what it links to; MaxWhisperError where it cannot be written."""
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))  # unlike Path.resolve, it does not raise where links lead in a circle
         if target.exists() and not target.is_file():
             target.write_bytes(content)  # a device or a pipe is written to, not replaced
             return
@@ -27,3 +27,5 @@ def write_whole(path: Path, content: bytes) -> None:
             draft.unlink(missing_ok=True)
     except OSError as error:
         raise MaxWhisperError(f"{path}: cannot be written: {error.strerror}") from error
+    except ValueError as error:  # a name that no file can have
+        raise MaxWhisperError(f"{str(path)!r:.200} cannot be written: {error}") from error

@@ -183,10 +183,11 @@ def test_options_beyond_openais(fake: FakeModel, capsys: pytest.CaptureFixture[s
 
 def test_english_models_are_asked_for_english(fake: FakeModel, capsys: pytest.CaptureFixture[str]) -> None:
     fake.dims = SIZES["tiny.en"]
-    assert cli.main(["transcribe", "one.wav", "--model", "tiny.en"]) == 0
-    assert capsys.readouterr().err == ""
+    for told in ([], ["--language", "en"], ["--language", "English"]):
+        assert cli.main(["transcribe", "one.wav", "--model", "tiny.en", *told]) == 0
+        assert capsys.readouterr().err == ""
     assert cli.main(["transcribe", "one.wav", "--model", "tiny.en", "--language", "de"]) == 0
-    assert [options["language"] for _, options in fake.calls] == ["en", "en"]
+    assert [options["language"] for _, options in fake.calls] == ["en", "en", "English", "en"]
     assert "tiny.en is an English-only model" in capsys.readouterr().err
 
 

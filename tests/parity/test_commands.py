@@ -43,6 +43,30 @@ def test_fp16_is_for_gpus(device: str, dtype: str, warning: str, loaded: list[di
     assert capsys.readouterr().err == warning
 
 
+def test_the_model_computes_in_what_was_asked_for(loaded: list[dict[str, Any]], audio: str) -> None:
+    assert cli.main(["transcribe", audio, "--model", "tiny", "--dtype", "int8"]) == 0
+    assert (loaded[0]["device"], loaded[0]["dtype"]) == ("cpu", "int8")
+
+
+def test_a_folder_of_what_people_record(tmp_path: Path) -> None:
+    """Phones, cameras, browsers, old computers; a name that is no audio's is left out."""
+    kinds = "3gp aac aiff amr avi flac m4a m4b m4v mkv mov mp3 mp4 mpg oga ogg opus wav webm wma wmv"
+    for kind in (*kinds.split(), "txt", "srt", "json", "jpg", "pdf"):
+        (tmp_path / f"a.{kind}").touch()
+    found, failed = commands.audio_files([str(tmp_path)])
+    assert [Path(file).suffix[1:] for file in found] == kinds.split()
+    assert not failed
+
+
+def test_a_folder_that_may_not_be_read_costs_itself_alone(audio: str, monkeypatch: pytest.MonkeyPatch,
+                                                          tmp_path: Path) -> None:
+    def denied(folder: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert commands.audio_files([str(tmp_path), audio]) == ([audio], [f"{tmp_path}: Permission denied"])
+
+
 @pytest.mark.parametrize("name", ["tiny.pt", "tiny"])
 def test_model_dir_holds_the_model(name: str, loaded: list[dict[str, Any]], audio: str, tmp_path: Path) -> None:
     """As a file or a folder."""
@@ -107,6 +131,25 @@ def test_a_clip_is_looked_for_in_every_corpus_above_it(tmp_path: Path) -> None:
     line, = said
     assert line.startswith(f"{near / 'a.wav'}: no transcript from {near}: ")
     assert "manifest.jsonl:1: not JSON" in line
+
+
+def test_a_clip_of_a_corpus_that_begins_two_folders_above(tmp_path: Path) -> None:
+    folder = tmp_path / "en" / "long"
+    folder.mkdir(parents=True)
+    manifest(tmp_path, {"audio": "en/long/a.wav", "text": "two above"})
+    found = clip_of(folder / "a.wav", print)
+    assert found is not None
+    assert found.text == "two above"
+
+
+def test_a_clip_beside_librispeechs_transcripts(tmp_path: Path) -> None:
+    (tmp_path / "1-2.trans.txt").write_text("1-2-0 FIRST\n1-2-1 SECOND\n")
+    for name in ("1-2-0", "1-2-1", "stray"):
+        (tmp_path / f"{name}.flac").write_bytes(SPEECH.read_bytes())
+    found = clip_of(tmp_path / "1-2-1.flac", print)
+    assert found is not None
+    assert (found.text, found.language) == ("SECOND", "en")
+    assert clip_of(tmp_path / "stray.flac", print) is None
 
 
 def test_without_a_file_it_is_the_longest_with_a_transcript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from maxwhisper_impl import cli, commands, comparison_view, graphs
-from maxwhisper_impl.errors import CheckpointError
+from maxwhisper_impl.errors import CheckpointError, MaxWhisperError
 from maxwhisper_impl.weights import save_checkpoint
 from maxwhisper_impl.weights.hashes import sha256
 from maxwhisper_impl.writers import FORMATS
@@ -194,6 +194,17 @@ def test_devices_are_written_to_and_links_kept(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert file.read_bytes().startswith(b"{")
     assert os.stat(file).st_mode & 0o777 == 0o666 & ~umask()
+
+
+def test_names_that_lead_in_a_circle_or_that_no_file_has(tmp_path: Path) -> None:
+    """A link to itself leads to no file that could be kept; a NUL is an error of ours."""
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop.name)
+    comparison_view.write_json(loop, victims.comparison("a"))
+    assert loop.read_bytes().startswith(b"{")
+    with pytest.raises(MaxWhisperError, match="cannot be written: embedded null"):
+        comparison_view.write_json(tmp_path / "a\0b.json", victims.comparison("a"))
+    assert [path.name for path in tmp_path.iterdir()] == ["loop.json"]
 
 
 def umask() -> int:
