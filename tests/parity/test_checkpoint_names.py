@@ -135,6 +135,9 @@ def test_an_official_name_tells_the_alignment_heads(tmp_path: Path) -> None:
     save_checkpoint(checkpoint, tmp_path / "mine.pt")
     assert load_checkpoint(tmp_path / "tiny.pt").alignment_heads == ((2, 2), (3, 0), (3, 2), (3, 3), (3, 4), (3, 5))
     assert load_checkpoint(tmp_path / "mine.pt").alignment_heads is None
+    save_checkpoint(random_checkpoint(SIZES["tiny.en"], 0), tmp_path / "tiny.en", format="ctranslate2")
+    heads = ((1, 0), (2, 0), (2, 5), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4))
+    assert load_checkpoint(tmp_path / "tiny.en").alignment_heads == heads, "a folder's name has no suffix"
 
 
 def test_a_hash_is_remembered_only_while_the_file_is_unchanged(

@@ -56,6 +56,27 @@ def test_a_folder_may_be_named_by_its_weights(tmp_path: Path) -> None:
         assert_same(load_checkpoint(weights_file(save(small(), tmp_path, format))), small())
 
 
+@pytest.mark.parametrize("format", ["pt", "npz"])
+@pytest.mark.parametrize("name", ["weights", "weights.ckpt", "weights.pt", "weights.npz"])
+def test_a_file_is_what_it_holds_whatever_it_is_called(format: str, name: str, tmp_path: Path) -> None:
+    assert_same(load_checkpoint(save(small(), tmp_path, format).rename(tmp_path / name)), small())
+
+
+MILLIONS = {"tiny": 39, "base": 74, "small": 244, "medium": 769, "large": 1550, "turbo": 809}
+"""parameters, as openai-whisper's README has them"""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_official_sizes_are_those_that_openai_published(name: str) -> None:
+    """128 mel bands came with the hundredth language; every head is 64 wide."""
+    dims, size = SIZES[name], name.replace("large-v3-turbo", "turbo").removesuffix(".en").partition("-")[0]
+    parameters = sum(np.prod(shape, dtype=float) for shape in expected_shapes(dims).values())
+    assert parameters / 1e6 == pytest.approx(MILLIONS[size], rel=0.05)
+    assert dims.n_mels == {99: 80, 100: 128}[dims.num_languages]
+    assert dims.n_audio_state == 64 * dims.n_audio_head == 64 * dims.n_text_head
+    assert dims.is_multilingual == (not name.endswith(".en"))
+
+
 def test_the_content_hash_sees_every_bit_and_no_format(tmp_path: Path) -> None:
     want = content_hash(small())
     assert {content_hash(load_checkpoint(save(small(), tmp_path, format))) for format in FORMATS} == {want}

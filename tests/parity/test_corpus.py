@@ -77,6 +77,20 @@ def test_a_line_separator_within_a_string_does_not_end_the_line() -> None:
     assert clip.text == "one\u2028two"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    """Windows' editors write one."""
+    clips = read_lines(b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), GOOD | {"audio": "b.wav"})
+    assert [clip.id for clip in clips] == ["a.wav", "b.wav"]
+
+
+def test_times_may_be_rounded_beyond_the_end() -> None:
+    """To the millisecond, as manifests give them."""
+    (clip,) = read_lines(GOOD | {"seconds": 1.9996, "words": [{"word": "x", "start": 1, "end": 2.0}]})
+    assert clip.words == (Word("x", 1.0, 2.0),)
+    with pytest.raises(CorpusError, match="must be in order"):
+        read_lines(GOOD | {"seconds": 1.998, "words": [{"word": "x", "start": 1, "end": 2.0}]})
+
+
 def test_the_length_is_asked_of_the_file_where_the_manifest_lacks_it(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(SPEECH.read_bytes())
     (tmp_path / "manifest.jsonl").write_text('{"audio": "a.flac", "language": "en", "text": null}')

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_impl import Whisper, cli, commands
+from maxwhisper_impl.live import LiveTranscription
 from maxwhisper_impl.status import LiveScreen
 from tests.parity.fake_speech import Hearing, Raw, audio
 
@@ -54,6 +55,29 @@ def test_everything_heard_is_printed_and_written(
     assert (tmp_path / "stdin.txt").read_text().split() == hearing.said(9.0).split()
 
 
+@pytest.mark.parametrize(("flags", "passes"), [([], 9), (["--step", "3"], 3), (["--step", "10"], 1)])
+def test_it_looks_as_often_as_asked(
+    flags: list[str], passes: int, hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine seconds of audio: every second, or as `--step` says."""
+    monkeypatch.setattr(sys, "stdin", Pipe((audio(9.0) * 32768).astype("<i2").tobytes()))
+    monkeypatch.setattr(commands, "CHUNK", 3200)
+    assert cli.main(["transcribe", "--live", "-", "--model", "tiny.en", *flags]) == 0
+    assert len(hearing.passes) in (passes, passes + 1)  # the end may be looked at once more
+
+
+@pytest.mark.parametrize(("flags", "latest"), [([], 10.0), (["--max_delay", "4"], 4.0)])
+def test_a_word_is_final_as_soon_as_asked(
+    flags: list[str], latest: float, monkeypatch: pytest.MonkeyPatch, hearing: Hearing
+) -> None:
+    made: list[LiveTranscription] = []
+    live = Whisper.live
+    monkeypatch.setattr(Whisper, "live", lambda self, **given: made.append(live(self, **given)) or made[-1])
+    monkeypatch.setattr(sys, "stdin", Pipe(b""))
+    assert cli.main(["transcribe", "--live", "-", "--model", "tiny.en", *flags]) == 0
+    assert made[0]._max_delay == latest * 16000
+
+
 class Screen(io.StringIO):
     def __init__(self, terminal: bool) -> None:
         super().__init__()
@@ -66,8 +90,8 @@ def test_a_terminal_shows_what_is_provisional(monkeypatch: pytest.MonkeyPatch) -
     screen = Screen(terminal=True)
     show = LiveScreen(screen).show
     show(" one", " two three")
-    show(" two")
-    assert screen.getvalue() == "\x1b[K one\x1b7\x1b[2m two th\x1b[0m\x1b8\x1b[K two"
+    show(" two", " three")
+    assert screen.getvalue() == "\x1b[K one\x1b7\x1b[2m two th\x1b[0m\x1b8\x1b[K two\x1b7\x1b[2m th\x1b[0m\x1b8"
 
 
 @pytest.mark.parametrize(("shown", "written"), [(True, " one two"), (False, ""), (None, "")])

@@ -6,6 +6,8 @@ import ctypes
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +51,24 @@ def test_a_system_that_cannot_keep_a_process_to_some_cpus(monkeypatch: pytest.Mo
         threads.limit_threads(1)
 
 
+def test_cpus_are_those_that_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a container or a batch job, say; all of them where the system does not tell."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7})
+    assert threads.available_cpus() == 3
+    with pytest.raises(OptionError, match="threads=4: give 1 to 3, the CPUs that this process may use"):
+        threads.verify_threads(4)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert threads.available_cpus() == 64
+
+
+def test_memory_is_remembered_when_it_is_given_back() -> None:
+    code = ("from maxwhisper_impl.worker import peak_memory; before = peak_memory()\n"
+            "block = b'x' * (200 << 20); del block; print(peak_memory() - before)")  # fmt: skip
+    grown = int(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert 190 << 20 < grown < 220 << 20
+
+
 @pytest.mark.parametrize("status", [None, "Name:\tpython\n"], ids=["no /proc", "another /proc"])
 def test_memory_where_the_system_keeps_no_peak(status: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then what getrusage knows, which is the same but for what Linux counts late."""
@@ -65,6 +85,40 @@ def test_a_processor_that_the_system_says_nothing_of(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("platform.processor", lambda: "arm")
     assert machine.processor() == "arm"
     assert len(machine.fingerprint()) == 12
+
+
+def test_times_are_compared_where_all_is_the_same_that_they_depend_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"vendor_id": "A", "cpu family": "1", "model": "2", "model name": "A 1", "flags": "avx", "cpu MHz": "1000"}
+
+    def fingerprint(**changes: str) -> str:
+        monkeypatch.setattr(machine, "_cpuinfo", lambda: known | {k.replace("_", " "): v for k, v in changes.items()})
+        return machine.fingerprint()
+
+    same = fingerprint()
+    assert fingerprint(cpu_MHz="2000") == same, "it sways"
+    others = [fingerprint(**{name: "another"}) for name in ("cpu_family", "model", "model_name", "flags", "Features")]
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    others.append(fingerprint())
+    monkeypatch.setattr(platform, "machine", lambda: "another")
+    others.append(fingerprint())
+    assert len({same, *others}) == 8
+
+
+def test_a_commit_whose_files_have_changed_says_so(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=x", "-c", "user.email=x@x")
+        done = subprocess.run(["git", "-C", tmp_path, *who, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "one")
+    head = git("rev-parse", "HEAD")
+    (tmp_path / "untracked").touch()
+    assert machine.commit(tmp_path) == head
+    (tmp_path / "file").write_text("two")
+    assert machine.commit(tmp_path) == head + "+"
 
 
 def test_what_a_run_file_begins_with(tmp_path: Path) -> None:

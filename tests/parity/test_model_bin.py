@@ -160,6 +160,30 @@ def test_a_number_of_heads_that_is_no_number(folder: Path) -> None:
     refused(folder, "encoder/num_heads", "nan")
 
 
+def test_an_older_revision_is_read(folder: Path) -> None:
+    content = bytearray((folder / "model.bin").read_bytes())
+    content[len(HEAD) - 4 : len(HEAD)] = struct.pack("<I", 2)
+    (folder / "model.bin").write_bytes(content)
+    assert_same(load_checkpoint(folder), small())
+
+
+def test_bfloat16_is_widened_exactly(folder: Path) -> None:
+    """As `--quantization bfloat16` of CTranslate2's converter writes it."""
+    variables = read_variables(folder / "model.bin")
+    codes = {"f4": 0, "i1": 1, "i2": 2, "f2": 4}
+    content = HEAD + struct.pack("<I", len(variables))
+    for name, array in variables.items():
+        if array.dtype == np.float16:
+            bits = (array.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+            content += _variable(name, bits, 5)
+        else:
+            content += _variable(name, array, codes[array.dtype.str[1:]])
+    (folder / "model.bin").write_bytes(content + NONE)
+    for name, tensor in load_checkpoint(folder).tensors.items():
+        want = (small().tensors[name].astype(np.float32).view(np.uint32) >> 16 << 16).view(np.float32)
+        np.testing.assert_array_equal(tensor, want, err_msg=name, strict=True)
+
+
 def test_unknown_attributes_and_quantised_weights(folder: Path) -> None:
     whole = (folder / "model.bin").read_bytes()
     at = len(HEAD)

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,37 @@ def asked(kind: Any, pinned: Pinned, *, is_multilingual: bool = True) -> dict[st
         from whisper import Whisper as peer
     defaults = {name: parameter.default for name, parameter in inspect.signature(peer.transcribe).parameters.items()}
     return defaults | system.model.asked
+
+
+LOADED: list[tuple[Any, str, dict[str, Any]]] = [
+    (MaxWhisper, "int8", {"device": "cuda", "dtype": "int8", "progress": print}),
+    (OpenAIWhisper, "float16", {"device": "cuda"}),
+    (FasterWhisper, "int8", {"device": "cuda", "compute_type": "int8", "cpu_threads": 3, "local_files_only": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "dtype", "want"), LOADED)
+def test_each_is_loaded_as_asked(kind: Any, dtype: str, want: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device, in the dtype and with the threads of the comparison."""
+    asked: dict[str, Any] = {}
+    threads: list[int] = []
+    load = lambda path, **options: asked.update(options) or path  # noqa: E731
+    module = SimpleNamespace(load_model=load, WhisperModel=load, set_num_threads=threads.append)
+    monkeypatch.setattr("maxwhisper_impl.systems._module", lambda name, distribution: module)
+    monkeypatch.setattr("maxwhisper_impl.whisper.load_model", load)
+    system = kind(SystemSpec("any", "any", "cuda", dtype, threads=3))
+    system.source = system.file = system.folder = Path("weights")
+    system.load(print)
+    assert (system.model, asked) == ("weights", want)
+    assert threads == ([3] if kind is OpenAIWhisper else [])
+
+
+@pytest.mark.parametrize(("dtype", "halves"), [("float32", False), ("float16", True)])
+def test_openai_computes_in_halves_only_if_asked(dtype: str, halves: bool) -> None:
+    system = OpenAIWhisper(SystemSpec("any", "any", dtype=dtype))
+    system.model = Recorder()
+    system.transcribe(np.zeros(16000, np.float32), ENGLISH)
+    assert system.model.asked["fp16"] is halves
 
 
 @pytest.mark.parametrize("kind", ASKED_BY_NAME)
