@@ -87,6 +87,6 @@ def clip_of(file: Path, say: Callable[[str], None]) -> Clip | None:
 
 def _read_text(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")  # editors on Windows write the mark
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: the reference cannot be read: {error}") from error

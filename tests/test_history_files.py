@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from maxwhisper_impl.cli import main
 from maxwhisper_impl.errors import HistoryError
 from maxwhisper_impl.history import Key, Row, Run, read_history, read_run
-from maxwhisper_impl.history_view import cells
+from maxwhisper_impl.history_view import cells, write_plot
 from tests.recorded import FIRST, Recorder, row
 
 
@@ -45,6 +46,20 @@ def test_every_figure_is_shown() -> None:
         "2026-01-01 00:00", "012345678+", "abcabcabcabc", "decode [beam] tiny.en int8", "12.6 ms", "1.25 s",
         "faster-whisper:int8", "2.35×", "1.50–3.25", "1.031 invalid", "6.14 %", "passed, accepted",
     )  # fmt: skip
+
+
+def test_the_versions_of_a_peer_are_those_of_its_packages() -> None:
+    """Also of one that only the benchmarks know."""
+    run = replace(RUN, versions={"transformers": "5", "torch": "2", "ctranslate2": "4", "max": "26"})
+    assert run.peer_versions("transformers") == {"transformers": "5", "torch": "2"}
+    assert run.peer_versions("faster-whisper") == {"faster-whisper": None, "ctranslate2": "4"}
+
+
+def test_a_picture_of_one_case_shows_no_other(tmp_path: Path) -> None:
+    write_plot(tmp_path / "lines.svg", Recorder(tmp_path).history(2), "encode")
+    drawn = (tmp_path / "lines.svg").read_text(encoding="utf-8")
+    assert "encode tiny.en" in drawn
+    assert "decode" not in drawn
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

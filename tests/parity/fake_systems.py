@@ -12,7 +12,13 @@ from maxwhisper_impl import threads
 from maxwhisper_impl.errors import CheckpointError
 from maxwhisper_impl.systems import Pinned, Progress, SystemSpec, Transcript
 
+LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+def set_for_libraries() -> list[str | None]:
+    """The threads that NumPy's matrix products may have, whichever library they come from."""
+    return [os.environ.get(name) for name in LIBRARIES]
 
 
 class Fake:
@@ -73,7 +79,7 @@ class Fake:
         return self.cpu_seconds
 
     def _log(self, what: str, **more: Any) -> None:
-        process = {"process": os.getpid(), "cpus": len(os.sched_getaffinity(0))}
+        process = {"process": os.getpid(), "cpus": len(os.sched_getaffinity(0)), "libraries": set_for_libraries()}
         row = {"system": self.spec.system, "what": what, **process, **more}
         with Path(self.spec.model).with_name("log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")

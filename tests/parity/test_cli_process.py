@@ -79,6 +79,15 @@ def test_the_version_of_a_checkout_that_is_not_installed(monkeypatch: pytest.Mon
     assert shown.getvalue() == "maxwhisper (not installed as a package)\nmax 1.2\n"
 
 
+def test_letters_that_a_terminal_lacks_cost_themselves_alone() -> None:
+    code = ("import sys; from maxwhisper_impl import cli, commands\n"
+            "commands.convert = lambda options: print('Straße 東') or 0\n"
+            "sys.exit(cli.main(['convert', 'a', 'b']))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+                          capture_output=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Stra\xdfe ?\n", b"")
+
+
 def test_a_reader_that_left_is_no_complaint(capsys: pytest.CaptureFixture[str]) -> None:
     """`maxwhisper compare | head`"""
     def command() -> int:

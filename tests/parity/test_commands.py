@@ -48,6 +48,28 @@ def test_the_model_computes_in_what_was_asked_for(loaded: list[dict[str, Any]], 
     assert (loaded[0]["device"], loaded[0]["dtype"]) == ("cpu", "int8")
 
 
+@pytest.mark.parametrize(("text", "want"), [("True", True), ("true", True), ("False", False), ("FALSE", False)])
+def test_true_and_false_in_any_case(text: str, want: bool, audio: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = FakeModel()
+    monkeypatch.setattr(commands, "_load", lambda _: model)
+    out = str(Path(audio).parent)
+    assert cli.main(["transcribe", audio, "--model", "tiny", "-o", out, "--word_timestamps", text]) == 0
+    assert model.calls[0][1]["word_timestamps"] is want
+
+
+def test_what_a_path_leads_to_is_known_when_it_is_loaded(
+    audio: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An English-only model, here, whose file's name does not tell."""
+    model = FakeModel("tiny.en")
+    monkeypatch.setattr(commands, "_load", lambda _: model)
+    for language in ("None", "de"):
+        told = [] if language == "None" else ["--language", language]
+        assert cli.main(["transcribe", audio, "--model", "my.npz", "-o", str(tmp_path), *told]) == 0
+    assert [options["language"] for _, options in model.calls] == ["en", "en"]
+    assert capsys.readouterr().err.count("my.npz is an English-only model but receipted 'de'") == 1
+
+
 def test_a_folder_of_what_people_record(tmp_path: Path) -> None:
     """Phones, cameras, browsers, old computers; a name that is no audio's is left out."""
     kinds = "3gp aac aiff amr avi flac m4a m4b m4v mkv mov mp3 mp4 mpg oga ogg opus wav webm wma wmv"
@@ -168,6 +190,13 @@ def test_without_a_file_it_is_the_longest_with_a_transcript(tmp_path: Path, monk
     monkeypatch.setattr(samples, "default_corpora", lambda: [silent])
     with pytest.raises(OptionError, match="no audio is given, and there are no fixtures beside the package"):
         default_clip()
+
+
+def test_a_reference_of_a_windows_editor(tmp_path: Path) -> None:
+    """Its byte order mark is no part of the first word, which would be an error more."""
+    (tmp_path / "said.txt").write_bytes(b"\xef\xbb\xbfThe ice")
+    sample, = read_samples([str(SPEECH)], reference=str(tmp_path / "said.txt"))
+    assert sample.text == "The ice"
 
 
 def test_a_file_that_is_given_twice() -> None:

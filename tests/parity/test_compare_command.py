@@ -86,6 +86,7 @@ def test_every_system_has_the_cpus_that_were_asked_for(stage: Stage) -> None:
     for threads in {1, cpus}:
         stage.run(threads=threads)
         assert {row["cpus"] for row in stage.log[-6:]} == {threads}
+        assert all(row["libraries"] == [str(threads)] * 3 for row in stage.log[-6:])
     assert len(os.sched_getaffinity(0)) == cpus, "this process keeps its own"
 
 

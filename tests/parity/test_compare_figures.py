@@ -151,6 +151,12 @@ def test_the_commands_defaults(asked: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
+def test_a_comparison_in_which_nothing_failed_is_a_success(asked: dict[str, Any],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "compare", lambda *_, **__: Comparison([], 1, 1, [ROW]))
+    assert cli.main(["compare", "a.wav"]) == 0
+
+
 def test_where_all_failed_there_is_nothing_to_draw(asked: dict[str, Any], tmp_path: Path,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     table, picture = tmp_path / "out.json", tmp_path / "out.png"

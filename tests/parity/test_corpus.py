@@ -190,6 +190,7 @@ MALFORMED: list[tuple[bytes | dict[str, object], str]] = [
     (GOOD | {"audio": "b.wav", "words": [WORD | {"end": 2.1}]}, "to the length of the audio (2.0)"),
     (GOOD | {"audio": "b.wav", "words": [WORD | {"start": 0.5}, WORD]}, "words[1]: start 0.0 and end 1.0"),
     (GOOD | {"audio": "b.wav", "utterances": [WORD]}, "utterances[0]: 'text' is missing"),
+    (GOOD | {"audio": "b.wav", "utterances": [WORD | {"end": 2.1}]}, "utterances[0]: start 0.0 and end 2.1 must be"),
     (GOOD, "id 'a.wav' was already given at"),
 ]
 

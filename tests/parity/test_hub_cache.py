@@ -57,6 +57,8 @@ def test_of_several_revisions_main_is_taken_or_else_the_newest(hub: Path) -> Non
     assert find_checkpoint("tiny.en", download=False) == paths[2]
     main.write_bytes(b"\xff\xfe")  # damaged
     assert find_checkpoint("tiny.en", download=False) == paths[1]
+    (paths[1] / "config.json").unlink()  # not downloaded yet
+    assert find_checkpoint("tiny.en", download=False) == paths[2]
 
 
 @pytest.mark.parametrize("name", SIZES)

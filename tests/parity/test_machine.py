@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,6 +120,24 @@ def test_a_commit_whose_files_have_changed_says_so(tmp_path: Path) -> None:
     assert machine.commit(tmp_path) == head
     (tmp_path / "file").write_text("two")
     assert machine.commit(tmp_path) == head + "+"
+
+
+def test_memory_is_all_that_is_built_in() -> None:
+    """Of which some was never ours: what the system says is free sways."""
+    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
+    assert machine.machine()["memory"] == pytest.approx(int(total.split()[1]) * 1024, rel=1e-3)
+
+
+def test_moments_are_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        said = datetime.fromisoformat(machine.now())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said.utcoffset() == timedelta(0)
+    assert abs((datetime.now(UTC) - said).total_seconds()) < 60
 
 
 def test_what_a_run_file_begins_with(tmp_path: Path) -> None:

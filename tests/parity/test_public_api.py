@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import maxwhisper_impl
-from maxwhisper_impl import Result, Segment, Word, cli
+from maxwhisper_impl import Result, Segment, Word, cli, errors
 from maxwhisper_impl.dims import SIZES
 from tests import typed_usage
 
@@ -29,6 +29,18 @@ def test_every_name_is_there() -> None:
         assert name in dir(maxwhisper_impl)
     with pytest.raises(AttributeError, match="no attribute 'transcriber'"):
         getattr(maxwhisper_impl, "transcriber")  # noqa: B009
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("AudioError", ValueError), ("CheckpointError", ValueError), ("OptionError", ValueError),
+    ("CorpusError", ValueError), ("RunFileError", ValueError), ("HistoryError", ValueError),
+    ("DeviceError", RuntimeError),
+])
+def test_errors_are_also_pythons_own(name: str, kind: type[Exception]) -> None:
+    """Whoever knows openai-whisper catches those."""
+    error = getattr(errors, name)
+    assert error.__mro__[1:3] == (errors.MaxWhisperError, kind)
+    assert getattr(maxwhisper_impl, name, error) is error
 
 
 def test_names_that_come_later_are_all_public() -> None:

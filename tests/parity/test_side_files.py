@@ -69,6 +69,12 @@ def test_the_tokenizer_is_configured_as_published(tiny: Path) -> None:
     assert tokenizer.decode([50258, 50364, 2425, 50257]) == "<|0.00|> Hello"
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_dtype_is_that_of_the_tensors(dtype: str, tmp_path: Path) -> None:
+    """In which transformers then computes."""
+    assert read(save(small(dtype), tmp_path, "huggingface") / "config.json")["torch_dtype"] == dtype
+
+
 def test_safetensors_say_that_they_are_torchs_and_begin_aligned(tmp_path: Path) -> None:
     """transformers refuses a file that does not say so, and the library's readers map what is aligned."""
     for depth in range(1, 9):  # whose headers are of other lengths

@@ -103,6 +103,16 @@ def test_conversion_is_kept_by_content(pt_file: Path, cache: Path, small: Checkp
     assert not np.array_equal(*(load_checkpoint(f).tensors["decoder.ln.bias"] for f in (first, second)))
 
 
+def test_every_file_of_a_folder_counts(cache: Path, tmp_path: Path, small: Checkpoint) -> None:
+    """Its tokenizer's and its alignment heads, say, which are not in the weights."""
+    save_checkpoint(small, tmp_path / "folder", format="huggingface")
+    first = converted(tmp_path / "folder", "model.npz")
+    (tmp_path / "folder" / "generation_config.json").write_text('{"alignment_heads": [[1, 1]]}')
+    second = converted(tmp_path / "folder", "model.npz")
+    assert second != first
+    assert load_checkpoint(second).alignment_heads == ((1, 1),)
+
+
 def test_unwritable_cache_is_an_error(pt_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from max.graph import DeviceRef
 
 from maxwhisper_impl import cli, commands, comparison_view, graphs
 from maxwhisper_impl.errors import CheckpointError, MaxWhisperError
@@ -152,6 +154,17 @@ def test_an_artifact_that_cannot_be_kept(no_cache: Path, capsys: pytest.CaptureF
     assert line.startswith(f"{start}{artifact}: cannot be written: ")
 
 
+@pytest.mark.parametrize(
+    ("device", "takes"), [(DeviceRef.CPU(), "about half a minute"), (DeviceRef.GPU(), "some minutes")]
+)
+def test_how_long_compiling_takes_is_said(device: DeviceRef, takes: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    wanted: Any = SimpleNamespace(device=device, module=None, library=victims.NoGraphs.library)
+    graphs.compile_graphs(victims.Compiles("a"), wanted, said.append, tmp_path / "g.mef")  # type: ignore[arg-type]
+    kind = "cpu" if device.is_cpu() else "gpu"
+    assert said == [f"compiling the graphs for {kind}; the first time takes {takes}", "compiled in 0 s"]
+
+
 def test_an_artifact_that_does_not_fit(full: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, reason = full
     compiled = victims.Compiles("a")
@@ -194,6 +207,27 @@ def test_devices_are_written_to_and_links_kept(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert file.read_bytes().startswith(b"{")
     assert os.stat(file).st_mode & 0o777 == 0o666 & ~umask()
+
+
+def test_what_gets_a_name_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a power cut could leave the name without the bytes: each file is flushed, and renamed after that."""
+    done: list[str] = []
+    flush, rename = os.fsync, os.replace
+
+    def flushed_too(file: int) -> None:
+        done.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", flushed_too)
+    monkeypatch.setattr(os, "replace", lambda draft, target: done.append("named") or rename(draft, target))
+    comparison_view.write_json(tmp_path / "out.json", victims.comparison("a"))
+    assert [name.endswith(".unfinished") for name in done] == [True, False]
+    for format, files in (("npz", {"out.npz"}), ("ctranslate2", {"model.bin", "config.json"})):
+        done.clear()
+        save_checkpoint(small(), tmp_path / f"out{SUFFIXES[format]}", format=format)
+        *flushed, named = done
+        assert set(flushed) >= files
+        assert named == "named"
 
 
 def test_names_that_lead_in_a_circle_or_that_no_file_has(tmp_path: Path) -> None:
