@@ -61,6 +61,13 @@ class Fault:
         path.write_text(text.replace(self.before, self.after), encoding="utf-8")
 
 
+def seen(name: str, stage: str, file: str, before: str, after: str, test: str, by: str, *, quick: bool = False,
+         ) -> Fault:  # fmt: skip
+    """One that a single test of the file `test` is to see, named without its `test_`."""
+    place = f"{test}::test_{by}"
+    return Fault(name, stage, file, before, after, (place,), (place.rpartition("/")[2],), quick=quick)
+
+
 def _regex(place: str) -> str:
     """Of a place; without parameters, any."""
     return re.escape(place).replace(r"\*", ".*") + ("" if "[" in place else r"(\[.*)?")

@@ -1,8 +1,11 @@
 """Every seeded fault, in the order in which audio becomes text, then the suite's own."""
 
 from tests.teeth.catalogue import (
+    asked,
     audio,
+    beside,
     comparators,
+    compared,
     decoding,
     drafts,
     dtypes,
@@ -28,7 +31,10 @@ FAULTS: tuple[Fault, ...] = (
     *recordings.FAULTS,
     *timing.FAULTS,
     *files.FAULTS,
+    *asked.FAULTS,
+    *compared.FAULTS,
     *weights.FAULTS,
+    *beside.FAULTS,
     *comparators.FAULTS,
     *harness.FAULTS,
 )
