@@ -66,7 +66,9 @@ def test_names_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixtu
     """Whatever rich makes of brackets."""
     Recorder(tmp_path).write([row("decode [beam] [/b]", "faster-whisper", [0.2] * 4, [0.1] * 4)])
     assert main(["history", "--from", str(tmp_path)]) == 0
-    assert "decode [beam] [/b] tiny.en" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "decode [beam] [/b] tiny.en" in out
+    assert "1 recorded run, oldest first" in out
 
 
 DAMAGES: list[tuple[dict[str, Any], dict[str, Any]]] = [

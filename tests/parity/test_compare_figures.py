@@ -80,6 +80,8 @@ def test_every_figure_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.split() == " ".join(shown).split()
     assert "0.0 s of audio · 2 threads · greedy · median of 3 interleaved rounds" in out
     assert "tiny[en] · openai-whisper failed: no [such] thing" in out
+    comparison_view.print_table(Comparison([], 2, 1, [ROW]))
+    assert "greedy · 1 round " in capsys.readouterr().out
 
 
 def test_every_figure_is_written() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from max.driver import CPU
+from max.driver import CPU, Buffer
 
 from maxwhisper_impl.decoding.filters import Plan
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.errors import OptionError
-from maxwhisper_impl.runtime import DecoderState
+from maxwhisper_impl.runtime import DecoderState, Features
 
 DIMS = replace(SIZES["tiny.en"], n_text_ctx=8, n_vocab=10, n_text_layer=1)
 
@@ -67,6 +67,15 @@ def test_ids_beyond_the_vocabulary_are_refused(token: int) -> None:
     state.step(np.zeros((2, DIMS.n_text_ctx - 1), int))
     with pytest.raises(OptionError, match=r"8 \+ 1 tokens are more than the model's context of 8"):
         state.step(column(0, 0))
+
+
+def test_features_are_arrays_of_any_dtype_and_copies_where_copies_are_wanted() -> None:
+    kept = Features(Buffer.from_numpy(np.full((2, 3, 4), 0.5, np.float32)), None)  # type: ignore[arg-type]
+    assert (kept.shape, len(kept)) == ((2, 3, 4), 2)
+    wide, own = np.asarray(kept, dtype=np.float64), np.array(kept)
+    assert (wide.dtype, own.dtype) == (np.float64, np.float32)
+    own[:] = 7
+    assert (np.asarray(kept) == 0.5).all()
 
 
 def test_what_is_suppressed_is_that_of_the_step() -> None:

@@ -82,6 +82,11 @@ class Screen(io.StringIO):
     def __init__(self, terminal: bool) -> None:
         super().__init__()
         self.isatty = lambda: terminal
+        self.seen = ""
+
+    def flush(self) -> None:
+        """Whoever reads a pipe sees what was written before this."""
+        self.seen = self.getvalue()
 
 
 def test_a_terminal_shows_what_is_provisional(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,5 +104,6 @@ def test_elsewhere_only_what_is_final(shown: bool | None, written: str) -> None:
     screen = Screen(terminal=False)
     show = LiveScreen(screen, shown).show
     show(" one", " two three")
+    assert screen.seen == written[:4]
     show(" two")
-    assert screen.getvalue() == written
+    assert screen.seen == screen.getvalue() == written

@@ -11,7 +11,7 @@ import pytest
 from maxwhisper_impl import Whisper, load_model, runtime
 from maxwhisper_impl.errors import DeviceError, OptionError
 from maxwhisper_impl.runtime import MaxRuntime, open_device
-from tests.fuzz.scripted import DIMS, Scripted
+from tests.fuzz.scripted import DIMS, SENTENCE, Scripted
 from tests.parity.small_checkpoints import small
 
 SECOND = np.zeros(16000, np.float32)
@@ -58,6 +58,19 @@ def test_the_assistant_of_a_model_that_somebody_made_is_on_its_device(monkeypatc
         SECOND, assistant="that", **GREEDY
     )
     assert [(told["device"], told["dtype"]) for told in asked.runtimes] == [("cuda", "bfloat16")]
+
+
+def test_one_window_gives_one_answer_and_a_batch_a_list() -> None:
+    """Of one, too; what is encoded already is taken as well."""
+    dims = DIMS["tiny"]
+    model, mel = Whisper(dims, Scripted(dims)), np.zeros((80, 3000), np.float32)
+    shape = (dims.n_audio_ctx, dims.n_audio_state)
+    assert (model.encode(mel).shape, model.encode(mel[None]).shape) == (shape, (1, *shape))
+    for single in (mel, np.zeros(shape, np.float32)):
+        alone, (among,) = model.decode(single, language="en"), model.decode(single[None], language="en")
+        assert alone.text == among.text == SENTENCE.strip()
+        (one, likely), (ids, all_likely) = model.detect_language(single), model.detect_language(single[None])
+        assert (np.shape(one), np.shape(ids), all_likely) == ((), (1,), [likely])
 
 
 def test_live_speech_is_listened_to_as_the_command_does() -> None:

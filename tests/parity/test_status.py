@@ -20,9 +20,14 @@ class Screen(io.StringIO):
     def __init__(self, is_terminal: bool) -> None:
         super().__init__()
         self.is_terminal = is_terminal
+        self.seen = ""
+        """by whoever reads along"""
 
     def isatty(self) -> bool:
         return self.is_terminal
+
+    def flush(self) -> None:
+        self.seen = self.getvalue()
 
 
 @pytest.fixture
@@ -50,6 +55,7 @@ def test_status_is_a_few_lines_elsewhere(hurried: Callable[[float], None]) -> No
     with contextlib.suppress(KeyError), StatusLine(screen) as status:
         status("compiling")
         hurried(0.7)
+        assert screen.seen.startswith("compiling … ")
         raise KeyError
     *repeated, last = screen.getvalue().splitlines()
     assert 2 <= len(repeated) <= 4
