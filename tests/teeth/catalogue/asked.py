@@ -6,11 +6,15 @@ CLI, COMMANDS, ERRORS, FILES, RUNTIME, STATUS, WHISPER = (
     f"maxwhisper_impl/{name}.py"
     for name in ("cli", "commands", "errors", "files", "runtime", "status", "whisper")
 )
-OF_CLI, OF_CLI_PROCESS, OF_COMMANDS, OF_DECODER_STATE, OF_LIVE_COMMAND, OF_LOADING, OF_PUBLIC_API, OF_DISK = (
+(
+    OF_CLI, OF_CLI_PROCESS, OF_COMMANDS, OF_DECODER_STATE, OF_LIVE_COMMAND, OF_LOADING, OF_PUBLIC_API, OF_STATUS,
+    OF_DISK,
+) = (
     f"tests/{name}.py"
     for name in (
         "parity/test_cli", "parity/test_cli_process", "parity/test_commands", "parity/test_decoder_state",
-        "parity/test_live_command", "parity/test_loading", "parity/test_public_api", "robustness/test_disk",
+        "parity/test_live_command", "parity/test_loading", "parity/test_public_api", "parity/test_status",
+        "robustness/test_disk",
     )
 )
 
@@ -67,4 +71,23 @@ FAULTS = (
          "class OptionError(MaxWhisperError)", OF_PUBLIC_API, "errors_are_also_pythons_own"),
     seen("a-missing-device-is-a-value-error", "cli", ERRORS, "class DeviceError(MaxWhisperError, RuntimeError)",
          "class DeviceError(MaxWhisperError, ValueError)", OF_PUBLIC_API, "errors_are_also_pythons_own"),
+    seen("live-text-held-back", "live", STATUS,
+         '            self._stream.write(f"\\x1b7\\x1b[2m{hint}\\x1b[0m\\x1b8")\n        self._stream.flush()\n',
+         '            self._stream.write(f"\\x1b7\\x1b[2m{hint}\\x1b[0m\\x1b8")\n', OF_LIVE_COMMAND,
+         "elsewhere_only_what_is_final"),
+    seen("progress-held-back", "cli", STATUS,
+         '            self._stream.write(line + "\\n")\n        self._stream.flush()\n',
+         '            self._stream.write(line + "\\n")\n', OF_STATUS, "status_is_a_few_lines_elsewhere"),
+    seen("a-batch-of-one-encoded-as-one", "transcribe", WHISPER, "return array[0] if single else array",
+         "return array[0] if len(array) == 1 else array", OF_LOADING, "one_window_gives_one_answer_and_a_batch_a_list"),
+    seen("a-batch-of-one-decoded-as-one", "transcribe", WHISPER, "return results[0] if single else results",
+         "return results[0] if len(results) == 1 else results", OF_LOADING,
+         "one_window_gives_one_answer_and_a_batch_a_list"),
+    seen("a-batch-of-one-has-one-language", "language", WHISPER,
+         "return (ids[0], probs[0]) if single else (ids, probs)",
+         "return (ids[0], probs[0]) if len(ids) == 1 else (ids, probs)", OF_LOADING,
+         "one_window_gives_one_answer_and_a_batch_a_list"),
+    seen("a-copy-of-features-is-theirs", "cache", RUNTIME, "astype(dtype or np.float32, copy=bool(copy))",
+         "astype(dtype or np.float32, copy=False)", OF_DECODER_STATE,
+         "features_are_arrays_of_any_dtype_and_copies_where_copies_are_wanted"),
 )  # fmt: skip

@@ -123,4 +123,8 @@ FAULTS = (
          'row.timed("utterances", MAX_SECONDS)', OF_CORPUS, "a_malformed_line_is_named"),
     seen("a-byte-order-mark-in-a-reference", "corpus", SAMPLES, 'read_text(encoding="utf-8-sig")',
          'read_text(encoding="utf-8")', OF_COMMANDS, "a_reference_of_a_windows_editor"),
+    seen("one-run-is-several", "perf", HISTORY_VIEW, "{'' if len(runs) == 1 else 's'}", "s", OF_HISTORY_FILES,
+         "names_are_shown_as_they_are"),
+    seen("one-round-has-a-median", "compare", COMPARISON_VIEW, '"1 round" if comparison.rounds == 1 else ',
+         '"1 round" if not comparison.rounds else ', OF_COMPARE_FIGURES, "every_figure_is_shown"),
 )  # fmt: skip
