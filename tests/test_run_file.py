@@ -17,6 +17,7 @@ from maxwhisper_impl.report.read import read_run
 from tests.record import Family, Margin, Run, counted
 
 ROOT = Path(__file__).resolve().parents[1]
+UNDER_TEST = {"implementation": "theirs", "oracle": "openai-whisper", "device": "cuda", "dtype": "int8"}
 CONFTEST = """
 def pytest_addoption(parser):
     for name, default in (("--impl", "maxwhisper_impl"), ("--oracle", "openai-whisper"), ("--device", "cpu"),
@@ -50,8 +51,8 @@ def test_infinite():
 def test_times():
     for word in range(5):
         compare.assert_time(f"word {word}", 1.0, 1.01 if word == 3 else 1.0)
-    record.word_errors("speech", "ours", "tiny.en", "float32", 3, 40)
-    record.word_errors("speech", "ours", "tiny.en", "float32", 3, 40)
+    for errors, dtype in ((3, "float32"), (3, "float32"), (4, "int8")):
+        record.word_errors("speech", "ours", "tiny.en", dtype, errors, 40)
     record.excuse("a near-tie")
     record.note("a note")
 
@@ -61,6 +62,10 @@ def test_race_that_is_lost(benchmark):
     benchmark.pedantic(lambda: None, rounds=4)
     benchmark.extra_info.update(RACE, case="encode", checkpoint="base")
     assert False
+
+def test_race_of_configurations(benchmark):
+    benchmark.pedantic(lambda: None, rounds=4)
+    benchmark.extra_info.update(RACE, case="fastest step", checkpoint="base", dtype="int8", peer_dtype="bfloat16")
 
 def test_race_of_older_adapters(benchmark):
     benchmark.pedantic(lambda: None, rounds=4)
@@ -98,7 +103,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(folder: Path) -> subprocess.CompletedProcess[str]:
-    return run(folder, "--run-json", "run.json")
+    options = ("--impl", "theirs", "--device", "cuda", "--dtype", "int8")  # pytest's alone: nothing is loaded
+    return run(folder, "--run-json", "run.json", *options)
 
 
 @pytest.fixture
@@ -108,7 +114,7 @@ def written(done: subprocess.CompletedProcess[str], folder: Path) -> dict[str, A
 
 
 def test_outcomes_by_family(written: dict[str, Any]) -> None:
-    assert written["outcomes"] == {"passed": 8, "failed": 3, "error": 1, "skipped": 1, "xfailed": 1}
+    assert written["outcomes"] == {"passed": 9, "failed": 3, "error": 1, "skipped": 1, "xfailed": 1}
     assert written["families"]["suite"] == {"outcomes": {"passed": 1}, "counts": {}, "worst": None}
     assert written["families"]["parity"]["counts"] == {"encoder layer outputs": 4}, "a test that failed proves nothing"
     assert written["exit_status"] == 1
@@ -130,13 +136,17 @@ def test_margins_are_the_worst_of_each_row_and_broken_ones_stay(written: dict[st
 
 
 def test_the_rest_is_there_once(written: dict[str, Any]) -> None:
-    (wer,) = written["wer"]
-    assert (wer["errors"], wer["words"], wer["wer"]) == (3, 40, 0.075)
-    assert [race["case"] for race in written["ratios"]] == ["encode base", "test_race_of_older_adapters"]
+    assert [(wer["dtype"], wer["errors"], wer["words"], wer["wer"]) for wer in written["wer"]] == [
+        ("float32", 3, 40, 0.075), ("int8", 4, 40, 0.1)
+    ]  # fmt: skip
+    assert [(race["case"], race["peer"]) for race in written["ratios"]] == [
+        ("encode base", "x"), ("fastest step base int8", "x:bfloat16"), ("test_race_of_older_adapters", "x")
+    ]  # fmt: skip
     assert {(race["median"], race["low"], race["validity"]) for race in written["ratios"]} == {(2.0, 1.5, 1.01)}
     assert all(0 < race["seconds"] < 1 for race in written["ratios"])
     assert (written["excuses"], written["notes"]) == (["a near-tie"], ["a note"])
     assert written["kind"] == "suite"
+    assert {name: written[name] for name in UNDER_TEST} == UNDER_TEST
     assert written["machine"]["cores"] == os.cpu_count()
     assert written["versions"]["pytest"] == pytest.__version__
     assert written["commit"] == commit(ROOT)
@@ -153,7 +163,7 @@ def test_the_last_lines(done: subprocess.CompletedProcess[str]) -> None:
     assert "what was proven" not in done.stdout
     lines = done.stdout.splitlines()
     (parity,) = [line for line in lines if line.startswith("parity: ")]
-    assert parity.startswith("parity: 4 OF 12 tests FAILED · 1 skipped · 4 encoder layer outputs · worst margin ∞ of")
+    assert parity.startswith("parity: 4 OF 13 tests FAILED · 1 skipped · 4 encoder layer outputs · worst margin ∞ of")
     assert "suite: 1 test" in lines
     assert "excused: 1 near-tie" in done.stdout
     assert "run file: run.json" in lines
@@ -164,6 +174,19 @@ def test_a_run_without_failures_says_what_was_proven(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "what was proven" in done.stdout
     assert "parity: 2 tests · 2 encoder layer outputs · worst margin 50% of the limit: encoder.conv1 " in done.stdout
+
+
+def test_a_file_that_cannot_be_imported_is_a_failure(folder: Path) -> None:
+    broken = folder / "parity" / "test_broken.py"
+    broken.write_text("import no_such_module\n")
+    done = run(folder, "--run-json", "broken.json", "--continue-on-collection-errors", "-k", "other")
+    broken.unlink()
+    written = json.loads((folder / "broken.json").read_text())
+    assert (done.returncode, written["outcomes"]) == (1, {"error": 1, "passed": 1})
+    assert [(red["test"], "no_such_module" in red["message"]) for red in written["failures"]] == [
+        ("parity/test_broken.py", True)
+    ]
+    assert "parity: 1 OF 1 test FAILED" in done.stdout
 
 
 def test_no_file_of_a_run_that_is_none(folder: Path) -> None:
