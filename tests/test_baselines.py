@@ -14,8 +14,8 @@ import torch
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.weights import Checkpoint
-from tests import baselines, oracle_answers
-from tests.implementations import IMPLEMENTATIONS
+from tests import baselines, implementations, oracle_answers, transcripts
+from tests.implementations import IMPLEMENTATIONS, PINNED, Decoded
 from tests.oracle_runtime import Draws
 from tests.transcripts import Transcripts
 
@@ -66,8 +66,14 @@ def test_the_oracle_is_asked_again_where_anything_differs(tmp_path: Path, monkey
     assert [answer(**case) for case in cases] == [1, 2, 3, 4, 5] == [answer(**case) for case in cases]
     monkeypatch.setattr(drawn, "replaying", nullcontext)
     assert answer(draws=drawn) == 6
-    monkeypatch.setattr(baselines, "source_hash", lambda *paths: "edited")
+    monkeypatch.setattr(oracle_answers.importlib.metadata, "version", lambda name: f"another {name}")
     assert answer() == 7
+    monkeypatch.setattr(torch, "__version__", "another")
+    assert answer() == 8
+    monkeypatch.setattr(baselines, "source_hash", lambda *paths: [path.name for path in paths])
+    monkeypatch.setattr(baselines, "key", lambda **parts: parts["source"])
+    monkeypatch.setattr(baselines, "cached", lambda keys, compute: keys)
+    assert answer() == ["oracle_answers.py", "oracle_runtime.py", "openai.py", "greedy.py"]
 
 
 def test_answers_and_questions_are_as_many() -> None:
@@ -119,8 +125,52 @@ def test_every_dependency_is_in_the_key(tmp_path: Path, monkeypatch: pytest.Monk
         key(on="cuda"),
         key(without_timestamps=True),
     ]
-    monkeypatch.setattr(baselines, "source_hash", lambda *paths: "edited")
+    monkeypatch.setattr(implementations, "_version", lambda package: "another")
     keys.append(key())
+    for edited in ("openai.py", "transcripts.py"):
+        monkeypatch.setattr(baselines, "source_hash", lambda *paths, edited=edited: [p.name == edited for p in paths])
+        keys.append(key())
     assert len(set(keys)) == len(keys)
     monkeypatch.undo()
     assert key() == key(clip=dataclasses.replace(clip, id="renamed")) == keys[0]
+
+
+class Told:
+    """A system that answers with what it was asked."""
+
+    def mel(self, audio: str) -> np.ndarray:
+        return np.array([int(audio)])
+
+    def encode(self, mel: np.ndarray) -> np.ndarray:
+        return mel
+
+    def decode(self, features: np.ndarray, **options: Any) -> list[Decoded]:
+        return [Decoded([int(one)], json.dumps(options, sort_keys=True), options["language"], 0.0, 0.0)
+                for (one,) in features]  # fmt: skip
+
+    def detect_language(self, features: np.ndarray) -> list[dict[str, float]]:
+        return [{"en": float(one)} for (one,) in features]
+
+    def transcribe(self, audio: str, **options: Any) -> dict[str, Any]:
+        return {"text": f"{audio} {json.dumps(options, sort_keys=True)}", "language": "en", "segments": []}
+
+
+def test_what_is_asked_of_each_clip_reaches_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order of the clips, and whatever was asked before."""
+    monkeypatch.setattr(transcripts, "load_audio", lambda path: path.stem)
+    clips = []
+    for number, language in enumerate(["en", "de", "en", "fr", "de"]):
+        (tmp_path / f"{number}.wav").write_text(f"{number}")
+        clips.append(Clip(f"{number}", tmp_path / f"{number}.wav", 9.0 - number, language, None))
+    weights = Checkpoint(SIZES["base"], {"w": np.zeros(3, np.float16)}, None, tmp_path)
+    system: Any = Transcripts(IMPLEMENTATIONS["maxwhisper_impl"], weights, Told, keep=False)  # type: ignore[arg-type]
+    system.windows(clips[1:3], beam_size=5)
+    system.transcribe(clips[1:3], batch_size=8)
+    for clip, found in zip(clips, system.windows(clips, beam_size=5), strict=True):
+        number = int(clip.id)
+        assert (found.tokens, found.language, found.language_probs) == ([number], clip.language, {"en": number})
+        assert json.loads(found.text) == {"language": clip.language, "beam_size": 5}
+    for clip, found in zip(clips, system.transcribe(clips, batch_size=8), strict=True):
+        audio, _, options = found["text"].partition(" ")
+        assert audio == clip.id
+        assert json.loads(options) == {**PINNED, "language": clip.language, "batch_size": 8}

@@ -66,6 +66,15 @@ def test_an_english_model_alone() -> None:
     assert "test_window[tiny.en-de/01.flac]" not in done.stdout
 
 
+def test_a_multilingual_model_alone() -> None:
+    """It is the first checkpoint then, whose tests are not slow, and knows every language."""
+    done = run("--co", "-q", "-m", "not slow", "--checkpoint", "base", "tests/parity/test_greedy.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for clip in ("en/01-slt.flac", "de/01.flac"):
+        assert f"test_window[base-{clip}]" in done.stdout
+        assert f"test_language[base-{clip}]" in done.stdout
+
+
 def test_a_smaller_dtype_is_held_to_its_rows_and_not_to_the_oracles_tokens() -> None:
     tests = ["test_greedy.py::test_window", "test_logits.py::test_logits", "test_logits.py::test_features"]
     done = run(

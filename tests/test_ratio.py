@@ -130,7 +130,9 @@ def test_a_process_that_never_rests_is_not_waited_for_for_ever() -> None:
     other = threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)])
     other.start()
     start = time.perf_counter()
-    assert not until_idle(limit=0.3)
-    assert time.perf_counter() - start < 2
-    stop.set()
-    other.join()
+    try:
+        assert not until_idle(limit=0.3)
+        assert time.perf_counter() - start < 2
+    finally:  # else the whole run never ends
+        stop.set()
+        other.join()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import maxwhisper_impl
+from tests import uncovered
 from tests.uncovered import ELSEWHERE, REVIEWED, Gap, differences, held, measured
 
 
@@ -47,3 +51,21 @@ def test_every_file_that_is_listed_exists() -> None:
     assert {key.partition(" ")[0] for key in REVIEWED} <= files
     for pattern in ELSEWHERE:
         assert any(held(file, pattern) for file in files), pattern
+    hidden = {file for file in files if any(held(file, pattern) for pattern in ELSEWHERE)}
+    assert {file for file in hidden if not file.startswith("report/")} == {
+        "history.py", "history_view.py", "kernels/stock.py"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("reviewed", "status"), [(1, 0), (0, 1), (2, 1)])
+def test_the_command(reviewed: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                     capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    totals = {"covered_branches": 3, "num_branches": 4, "covered_lines": 5, "num_statements": 6}
+    (tmp_path / "c.json").write_text(json.dumps(report(load=([7], [])) | {"totals": totals}))
+    monkeypatch.setattr(uncovered, "REVIEWED", {"audio.py load": (Gap(reviewed, 0), "needs a GPU")})
+    monkeypatch.setattr(uncovered, "ELSEWHERE", {})
+    assert uncovered.main(str(tmp_path / "c.json")) == status
+    printed = capsys.readouterr()
+    assert "audio.py load: 7\n      needs a GPU" in printed.out
+    assert "3 of 4 branches and 5 of 6 statements are covered" in printed.out
+    assert ("error: audio.py load: 1 lines" in printed.err) == bool(status)

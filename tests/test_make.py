@@ -1,0 +1,93 @@
+"""`make` and `.ci/run` fail where anything that they run fails, and leave nothing of an earlier run to be judged."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FAKE = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$CALLS"
+case "$*" in *"$FAILS"*) exit 3;; esac
+"""
+"""Takes the place of any program: notes what it was asked for, and fails where that holds a text."""
+TARGETS = (
+    "compare", "report", "test", "parity", "quality", "suite", "perf", "perf-full", "fastest", "sweep", "roofline",
+    "slowdowns", "power", "slow", "teeth", "fuzz", "soak", "coverage", "lint",
+)  # fmt: skip
+RUNS = {"report": ("build/compare.json", "build/suite.json"), "perf": (".benchmarks/perf.json",),
+        "perf-full": (".benchmarks/perf-full.json",), "fastest": (".benchmarks/fastest.json",)}  # fmt: skip
+"""What a target writes first and reads then."""
+
+
+class Fakes:
+    """A folder with the Makefile, in which every program is a fake one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.calls = folder, folder / "calls"
+        bin = folder / ".venv" / "bin"
+        bin.mkdir(parents=True)
+        for program in ("python", "maxwhisper", "ruff", "pyright"):
+            self.fake(bin / program)
+        for file in ("Makefile", ".ci/run"):
+            (folder / file).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / file, folder / file)
+        for file in ("pyproject.toml", "constraints.txt", ".venv/.installed"):
+            (folder / file).touch()
+
+    def fake(self, path: Path) -> None:
+        path.write_text(FAKE)
+        path.chmod(0o755)
+
+    def run(self, *command: str, fails: str = "nothing") -> tuple[int, list[str]]:
+        """Exit status, and what was called."""
+        self.calls.write_text("")
+        paths = f"{self.folder / 'path'}:{os.environ['PATH']}"
+        variables = {"PATH": paths, "CALLS": str(self.calls), "FAILS": fails}
+        done = subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, check=False)
+        return done.returncode, self.calls.read_text().splitlines()
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_fails_with_each_of_its_commands(fakes: Fakes, target: str) -> None:
+    """And what was measured is judged or shown also where a test failed."""
+    status, calls = fakes.run("make", target)
+    assert status == 0
+    assert calls
+    for call in calls:
+        status, made = fakes.run("make", target, fails=call.partition(" ")[2])
+        assert status != 0, call
+        assert made == calls or target in ("coverage", "lint"), call
+
+
+@pytest.mark.parametrize("target", RUNS)
+def test_no_earlier_run_is_judged(fakes: Fakes, target: str) -> None:
+    files = [fakes.folder / name for name in RUNS[target]]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{}")
+    fakes.run("make", target)
+    assert not [file for file in files if file.exists()]
+
+
+def test_ci_runs_everything_and_fails_with_any_of_it(fakes: Fakes) -> None:
+    (fakes.folder / "path").mkdir()
+    fakes.fake(fakes.folder / "path" / "make")
+    status, calls = fakes.run(".ci/run")
+    assert status == 0
+    assert {re.sub(r"ARGS=.*", "…", call) for call in calls} == {
+        "make lint", "make test", "make suite", "make teeth QUICK=1", "make fuzz", "make slow …"
+    }  # fmt: skip
+    for call in calls:
+        status, made = fakes.run(".ci/run", fails=call.partition(" ")[2])
+        assert (status, made) == (3, calls)
