@@ -56,7 +56,7 @@ SLOW = {
     "robustness/test_cold_cache.py": ["two_processes_at_once", "killed_while_compiling", "without_a_cache"],
     "test_power.py": ["the_command"],
 }  # fmt: skip
-"""Tests of which no case runs in `make test` and `make suite`, once more, so that none leaves by an edit in one place."""
+"""Of which no case runs in `make test` and `make suite`, once more, so that none leaves by an edit in one place."""
 SKIPS = {"parity/test_corpus.py": 1, "parity/test_whisper_cpp.py": 1, "report/test_browser.py": 1,
          "test_options.py": 1}  # fmt: skip
 """Marks that skip, by file: for root, where there is no whisper.cpp, no Chromium, and where there is a GPU."""
@@ -134,7 +134,7 @@ def runs(expression: str, test: Found) -> bool:
 
 
 def test_every_test_is_some_targets(tests: list[Found]) -> None:
-    """What is not slow: `make test` or `make suite`, and one part of the suite alone; the rest `make slow` or perf's."""
+    """What is not slow: of `make test` or `make suite`, and of one part; the rest of `make slow` or perf."""
     usual, parts, rest = ("test", "suite"), ("parity", "quality", "perf", "suite"), ("slow", "perf-full")
     wanted = {target: chosen(target) for target in {*usual, *parts, *rest}}
 

@@ -125,6 +125,13 @@ def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         made._case(FASTER, "step", None)
 
 
+def test_how_busy_a_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 400 ticks 100 were idle, and 20 waited for a disk."""
+    ticks = iter([(1000, 5000), (1120, 5400)])
+    monkeypatch.setattr(sweep, "_ticks", lambda: next(ticks))
+    assert sweep.busy(0) == pytest.approx(0.7)
+
+
 def test_names_of_configurations() -> None:
     assert find("faster-whisper:int8") == [FASTER]
     assert [each.dtype for each in find("transformers")] == ["float32", "bfloat16"]

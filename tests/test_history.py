@@ -15,7 +15,7 @@ import pytest
 from maxwhisper_impl.cli import main
 from maxwhisper_impl.history import read_history, read_row, read_run
 from maxwhisper_impl.machine import fingerprint
-from tests.perf.recording import HISTORY, ROOT
+from tests.perf.recording import HISTORY, ROOT, newest
 from tests.recorded import PEERS, SECONDS, Recorder
 from tests.recorded import row as made_up
 
@@ -75,6 +75,14 @@ def test_runs_are_compared_across_runs(recorded: Path, tmp_path: Path) -> None:
     assert "machine_info is different" not in printed
     assert printed.count("test_timed (") == 2  # now and then
     assert sorted(path.name for path in history.iterdir() if path.suffix == ".json")[0] == kept.name
+
+
+def test_the_newest_run_of_this_kind_of_machine_is_compared_with(tmp_path: Path) -> None:
+    here = fingerprint()
+    assert newest(tmp_path) == f"*_{here}_*", "which finds none, and says so"
+    for name in (f"2026_02-01_{here}_b", f"2026_01-01_{here}_a", "2026_03-01_ffffffffffff_c"):
+        (tmp_path / f"{name}.json").touch()
+    assert newest(tmp_path) == f"2026_02-01_{here}_b"
 
 
 def test_a_run_leaves_nothing_in_the_checkout(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.dims import SIZES
 from tests import record
-from tests.perf import test_speed
-from tests.perf.conftest import Peer, Spoken, load_peer, run_race
+from tests.perf import conftest, test_speed
+from tests.perf.conftest import Peer, Spoken, checked, load_peer, longest, run_race
 from tests.perf.ratio import Ratio
 from tests.perf.test_speed import gate
 
@@ -38,7 +38,7 @@ class System:
         return answer
 
     def mel(self, audio: np.ndarray) -> np.ndarray:
-        return np.ones((80, 3000), np.float32)
+        return self._answer(np.ones((80, 3000), np.float32))
 
     def encode(self, mel: np.ndarray) -> np.ndarray:
         return self._answer(np.ones((1, 10, 10), np.float32))
@@ -50,7 +50,7 @@ class System:
         return self._answer({"text": " and so on"})
 
 
-@pytest.mark.parametrize("case", ["encode", "decode", "transcribe"])
+@pytest.mark.parametrize("case", ["test_mel", "encode", "decode", "transcribe"])
 def test_the_peer_is_what_is_timed_against(case: str) -> None:
     """The race's first call asks the system under test alone, its second the peer alone."""
     model, peer, oracle, asked = System(), System(), System(), []
@@ -63,7 +63,7 @@ def test_the_peer_is_what_is_timed_against(case: str) -> None:
         return rounds
 
     run: Any = getattr(test_speed, case)
-    assert run(model, oracle, Peer("peer", peer), SPOKEN, race, CHECKPOINT, 6) == 6
+    assert run(model, oracle, Peer("peer", peer), SPOKEN, race, CHECKPOINT, 6) in (6, None)
     assert asked == [[1, 0, 0], [0, 1, 0]]
 
 
@@ -76,6 +76,34 @@ def test_what_is_timed_has_passed_its_parity_check() -> None:
         run: Any = getattr(test_speed, case)
         with pytest.raises(AssertionError, match=r"features|timed"):
             run(model, oracle, Peer("peer", oracle), SPOKEN, None, CHECKPOINT, 6)
+
+
+def test_a_peer_that_says_less_is_not_raced() -> None:
+    model, oracle, peer = System(), System(), System()
+    peer.decode = lambda features, **options: [SimpleNamespace(tokens=list(range(19)))]
+    peer.transcribe = lambda audio, **options: {"text": " and so"}
+    for case in ("decode", "transcribe"):
+        run: Any = getattr(test_speed, case)
+        with pytest.raises(AssertionError, match=r"peer, timed decode: step 19|peer wrote another text"):
+            run(model, oracle, Peer("peer", peer), SPOKEN, None, CHECKPOINT, 6)
+
+
+def test_what_is_timed_has_no_more_word_errors_than_the_original() -> None:
+    good, bad = " And so on.", " and on"
+    for text, original, rate in ((good, good, 0), (bad, bad, 1 / 3), (good, bad, 0)):
+        got = checked("reading", text, original, SPOKEN.clip)
+        assert (got.wer, got.words) == (pytest.approx(rate), 3)
+        assert (got.text_hash == checked("", good, good, SPOKEN.clip).text_hash) == (text == good)
+    with pytest.raises(AssertionError, match=r"reading, timed: WER 33\.33% \(1 of 3 words\)"):
+        checked("reading", bad, good, SPOKEN.clip)
+
+
+def test_what_is_timed_is_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of English speech; of what fits, where there is a limit."""
+    monkeypatch.setattr(conftest, "load_audio", lambda path: np.zeros(1))
+    spoken = [(5.0, "en", "a"), (20.0, "en", "b"), (90.0, "en", "c"), (99.0, "de", "d"), (99.0, "en", None)]
+    clips = [Clip(f"{s}", Path("x"), s, language, text) for s, language, text in spoken]
+    assert [longest(clips, *limit).clip.seconds for limit in ((), (30,), (10,))] == [90, 20, 5]
 
 
 def test_ours_is_no_peer() -> None:
@@ -150,6 +178,23 @@ def test_a_race_has_the_ratio_of_its_times(first: float, calls_for_six: int) -> 
     assert benchmark.extra_info["peer_seconds"] == 2
     assert benchmark.extra_info["calls"] == (calls_for_six - 1) / 6
     assert benchmark.extra_info["valid"]
+    assert benchmark.extra_info["peer_rounds"] == [2] * 6, "of the peer, as the history judges it"
+    assert len(benchmark.extra_info["memory_rounds"]) == 12
+
+
+def test_what_a_race_records_is_its_interval() -> None:
+    clock, ours, theirs = [0.0], iter([1, 1, 1.5, 1, 1.2, 1, 1, 1.1, 1]), iter([3, 2, 3, 2, 2, 4, 2, 2, 3])
+    benchmark = Benchmark(clock)
+
+    def takes(seconds: Any) -> Any:
+        return lambda: clock.__setitem__(0, clock[0] + next(seconds))
+
+    got = run_race(benchmark, "peer", "case", takes(ours), takes(theirs), 8, clock=lambda: clock[0], wer=0.5)
+    told = benchmark.extra_info
+    assert got.low < got.median < got.high
+    for name in ("low", "high", "validity", "valid"):
+        assert told[name] == getattr(got, name)
+    assert (told["ratio"], told["wer"], told["peer"]) == (got.median, 0.5, "peer")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +210,13 @@ def test_gates(case: str, peer: str, low: float, validity: float, says: str) -> 
     with pytest.raises(AssertionError, match=says):
         gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, low, 1.5, validity, 4))
     gate(case, CHECKPOINT, Peer(peer, None), Ratio(1.4, 1.25, 1.5, 1.0, 4))
+
+
+@pytest.mark.parametrize("case", ["encode", "transcribe"])
+def test_full_measurements_go_through_the_gate(case: str) -> None:
+    def race(*given: Any) -> Ratio:
+        return Ratio(1.4, 0.9, 1.5, 1.0, 4)
+
+    peer = Peer("faster-whisper", System())
+    with pytest.raises(AssertionError, match="does not reach"):
+        getattr(test_speed, f"test_{case}")(System(), System(), peer, SPOKEN, race, CHECKPOINT)

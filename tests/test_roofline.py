@@ -10,7 +10,8 @@ import pytest
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.kernels.fused import packed, stored_as
 from maxwhisper_impl.weights.checkpoint import expected_shapes
-from tests.perf import work
+from tests.perf import ceilings as machine
+from tests.perf import roofline, work
 from tests.perf.ceilings import Ceilings
 from tests.perf.work import Work
 
@@ -76,3 +77,23 @@ def test_reads_what_is_stored(dtype: str) -> None:
     stored = packed("decoder.blocks.0.mlp.0.weight", np.zeros((640, 384), np.float32), dtype)
     lines = 2 * 4 * 640 if dtype == "int8" else 0
     assert stored.nbytes - lines == work.linear(1, 384, 640, dtype).read
+
+
+def test_a_share_is_the_least_time_over_the_time_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    ceilings = Ceilings(fp32_gflops=100, bf16_gflops=None, int8_gops=None, read_gbs=10)
+    told = [("encoder", 0.04, Work(1e9, 1e3)), ("step", 0.2, Work(1e3, 1e9))]
+    monkeypatch.setattr(roofline, "stages", lambda *given: iter(told))
+    encoder, step = roofline.measured("tiny.en", "float32", ceilings, print)
+    assert (encoder.stage, encoder.seconds, encoder.bound) == ("encoder", 0.04, "arithmetic")
+    assert (encoder.share, step.share) == (pytest.approx(0.25), pytest.approx(0.5))
+    assert (step.flops, step.bytes, step.bound) == (1e3, 1e9, "memory")
+
+
+def test_a_ceiling_is_the_best_that_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a first call, which does not count; and of the fastest product."""
+    clock, seconds = [0.0], iter([0.001, 0.3, 0.2, 0.1, 0.4, 0.5])
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: clock[0])
+    assert machine.best(lambda: clock.__setitem__(0, clock[0] + next(seconds)), 1.0) == pytest.approx(0.1)
+    monkeypatch.setattr(machine, "best", lambda call, seconds=0.3: 0.5)
+    rates = [2e-9 * rows * k * n / 0.5 for rows, k, n in machine.SIZES]
+    assert machine.product_rate(machine.torch.float32) == max(rates) > min(rates)

@@ -211,6 +211,16 @@ def test_the_command(red: Red | None, status: int, said: list[Run], tmp_path: Pa
     assert command.main() == 2
 
 
+def test_what_is_chosen() -> None:
+    assert command.chosen(None, quick=False) == list(FAULTS)
+    quick = command.chosen(None, quick=True)
+    assert quick == [fault for fault in FAULTS if fault.quick]
+    assert len(quick) >= len(STAGES) - 1
+    assert [f.name for f in command.chosen(f"{FAULTS[5].name},{FAULTS[2].name}", quick=True)] == [
+        FAULTS[2].name, FAULTS[5].name
+    ]  # fmt: skip
+
+
 def test_what_is_written_in_a_farm_stays_there(tmp_path: Path) -> None:
     (tmp_path / "kept" / "deep").mkdir(parents=True)
     (tmp_path / "kept" / "deep" / "a.json").write_text("old")

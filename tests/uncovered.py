@@ -46,7 +46,7 @@ REVIEWED: dict[str, tuple[Gap, str]] = {
 """by file and function: "runtime.py open_device" """
 
 ELSEWHERE: dict[str, str] = {
-    "history.py": "tests/test_history.py and tests/test_gate.py, in make suite",
+    "history.py": "tests/test_history.py and tests/test_gate_command.py, in make suite",
     "history_view.py": "tests/test_history.py, in make suite",
     "kernels/stock.py": "tests/parity/test_kernels.py and test_stock_model.py, which are slow: .ci/run runs them",
     "report/*": "tests/report, in make suite",

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from maxwhisper_impl.report import read_runs
+from maxwhisper_impl.report import figures, read_runs
 from maxwhisper_impl.report.kinds import Benchmarks, Comparison, Suite
 from maxwhisper_impl.report.layers import Map, layer_map, other_margins
 from maxwhisper_impl.report.read import of_kind
@@ -16,6 +16,12 @@ from maxwhisper_impl.report.speed import Series, history, race_bars, speed_bars
 from tests.report import runs
 from tests.report.runs import changed, margin
 from tests.report.test_page import made
+
+
+@pytest.mark.parametrize(("part", "says"), [(0, "0"), (0.001, "<1"), (0.006, "1"), (0.994, "99"), (0.9999, "99"),
+                                            (1, "100"), (1.0001, "101"), (1.38, "138"), (float("inf"), "∞")])
+def test_whole_percents_are_all_or_nothing_only_where_they_are(part: float, says: str) -> None:
+    assert figures.share(part) == says
 
 
 def suite(*margins: dict[str, Any], **more: Any) -> Suite:
