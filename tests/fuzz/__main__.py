@@ -56,7 +56,10 @@ def main() -> int:
         content = as_json(reports, options.seed, (time.monotonic() - started) / 60)
         options.json.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.json, (json.dumps(content, indent=1) + "\n").encode())
-    return 1 if any(report.failures for report in reports) or len(reports) < len(names) else 0
+    idle = [report.name for report in reports if not report.cases]
+    for name in idle:
+        print(f"error: {name}: no case ran, which says nothing", file=sys.stderr)
+    return 1 if any(report.failures for report in reports) or len(reports) < len(names) or idle else 0
 
 
 def _options() -> argparse.Namespace:

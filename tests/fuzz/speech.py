@@ -66,6 +66,7 @@ class Speech:
             (3, self.damaged),
             (2, self.twice),
             (1, self.silence),
+            (1, self.odd_mel),
         ]
         return "text" if part_of(kinds, case)(case, name) else "empty"
 

@@ -142,6 +142,8 @@ def test_faster_whisper(
     )
     if want is not None:
         compare.assert_wer(f"faster-whisper on {group.name}", got.rate, want, words=got.words, key="wer_figure")
+        better = f"faster-whisper on {group.name}: WER {got}, greedy it has {want:.2%}: does it search?"
+        assert got.rate >= want - compare.tolerance("wer_figure", "absolute").limit, better
 
 
 def test_agreement(
