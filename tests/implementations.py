@@ -91,9 +91,10 @@ def _load_openai(checkpoint: Checkpoint, device: str, dtype: str) -> Model:
 
 
 def _load_faster(checkpoint: Checkpoint, device: str, dtype: str) -> Model:
+    from maxwhisper_impl.threads import available_cpus
     from tests.adapters.faster import Faster
 
-    return Faster(checkpoint, device, dtype)
+    return Faster(checkpoint, device, dtype, available_cpus())  # as many as ours and torch take
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from maxwhisper_impl.threads import available_cpus
 from maxwhisper_impl.weights import random_checkpoint
 from tests.implementations import IMPLEMENTATIONS
 from tests.random_weights import RANDOM_DIMS
@@ -65,8 +68,45 @@ def test_each_system_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in MODULES.items():
         loaded = IMPLEMENTATIONS[name].load(weights, "cpu", "float32")
         assert type(loaded).__name__ == module
-        assert loaded.given == (weights, "cpu", "float32")
+        assert loaded.given == (weights, "cpu", "float32", *([available_cpus()] if module == "faster" else []))
         assert IMPLEMENTATIONS[name].adapter == f"{module}.py"
+
+
+def test_faster_whisper_is_at_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy, as ours and the oracle are, and on every CPU: else it would be raced with a handicap."""
+    from tests.adapters import faster
+
+    asked: list[dict[str, Any]] = []
+
+    class Engine:
+        feature_extractor = hf_tokenizer = None
+
+        def __init__(self, folder: str, **given: Any):
+            asked.append(given)
+            self.model = SimpleNamespace(is_multilingual=False, generate=self.generate)
+
+        def generate(self, features: Any, prompts: Any, **options: Any) -> Any:
+            asked.append(options)
+            return [SimpleNamespace(sequences_ids=[[1]], scores=[-1.0], no_speech_prob=0.0)]
+
+        def get_prompt(self, *given: Any) -> list[int]:
+            return [1]
+
+        def transcribe(self, audio: np.ndarray, **options: Any) -> Any:
+            asked.append(options)
+            return [], SimpleNamespace(language="en")
+
+    monkeypatch.setattr(faster, "WhisperModel", Engine)
+    monkeypatch.setattr(faster, "ctranslate2_folder", lambda checkpoint: Path("folder"))
+    monkeypatch.setattr(faster, "Tokenizer", lambda *given, **more: SimpleNamespace(decode=str))
+    monkeypatch.setattr(faster, "get_suppressed_tokens", lambda tokenizer, tokens: tokens)
+    model = IMPLEMENTATIONS["faster-whisper"].load(random_checkpoint(RANDOM_DIMS, 1), "cpu", "int8")
+    model.transcribe(np.zeros(9), language="en", temperature=0.0, logprob_threshold=-1.0, fp16=False)
+    model.decode(np.zeros((1, 1500, 128), np.float32), language="en", temperature=0.0)
+    made, heard, decoded = asked
+    assert made == {"device": "cpu", "compute_type": "int8", "cpu_threads": available_cpus()}
+    assert heard == {"beam_size": 1, "language": "en", "temperature": 0.0, "log_prob_threshold": -1.0}
+    assert decoded["beam_size"] == 1
 
 
 def test_the_oracle_has_exactly_the_checkpoints_values() -> None:
