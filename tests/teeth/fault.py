@@ -12,7 +12,7 @@ STAGES = (
     "audio", "mel", "encoder", "decoder", "kernels", "cache", "filters", "search", "drafts", "language", "tokenizer",
     "transcribe", "fallback", "segments", "timing", "hallucinations", "batched", "vad", "live", "subtitles", "writers",
     "weights", "corpus", "scoring", "compare", "cli", "comparators", "ledger", "oracle", "baselines", "differences",
-    "perf",
+    "perf", "collection", "fuzz", "soak", "report",
 )  # fmt: skip
 """All of which have faults."""
 

@@ -13,9 +13,12 @@ from tests.teeth.catalogue import (
     graphs,
     harness,
     kernels,
+    races,
     recordings,
     split,
+    suite,
     timing,
+    tools,
     weights,
 )
 from tests.teeth.fault import Fault
@@ -37,4 +40,7 @@ FAULTS: tuple[Fault, ...] = (
     *beside.FAULTS,
     *comparators.FAULTS,
     *harness.FAULTS,
+    *races.FAULTS,
+    *suite.FAULTS,
+    *tools.FAULTS,
 )
