@@ -15,7 +15,7 @@ import pytest
 from maxwhisper_impl.cli import main
 from maxwhisper_impl.history import read_history, read_row, read_run
 from maxwhisper_impl.machine import fingerprint
-from tests.perf.recording import HISTORY, ROOT, newest
+from tests.perf.recording import HISTORY, ROOT, newest, rounded
 from tests.recorded import PEERS, SECONDS, Recorder
 from tests.recorded import row as made_up
 
@@ -114,6 +114,10 @@ def test_rounds_of_several_calls() -> None:
     assert found is not None
     assert found.ours == pytest.approx([0.02] * 4)
     assert found.peer == [0.1] * 4
+
+
+def test_what_a_clock_says_is_kept() -> None:
+    assert rounded(0.0123456789) == 0.01234568
 
 
 def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.perf import power
-from tests.perf.power import CHANGE, World, recorded_noise, simulate, slowed
+from tests.perf.power import CHANGE, Outcome, World, recorded_noise, simulate, slowed
 from tests.perf.verdicts import unfit
 from tests.recorded import SECONDS, Recorder
 
@@ -51,6 +52,14 @@ def test_a_gate_that_sees_nothing_has_no_power(tmp_path: Path, monkeypatch: pyte
     runs = Recorder(tmp_path, within=0.005).history(5)
     monkeypatch.setattr(power, "slowed", lambda run, factor: run)
     assert simulate(World(runs, 15), 5, 20).least == 0
+
+
+def test_the_hardest_case_counts() -> None:
+    """And of what was counted in few draws less is sure."""
+    found = Outcome(40, false_alarms=1, caught=Counter({"encode": 40, "decode": 30}))
+    assert found.least == 30
+    assert found.power_at_least < 30 / 40 < 40 / 40
+    assert found.alarm_at_most > 1 / 40
 
 
 def test_a_slowed_run_is_slower(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -160,27 +161,31 @@ def run(
     if request.config.getoption("--impl") != OURS or request.config.getoption("--device") != "cpu":
         pytest.skip("ours on the CPU is raced")
 
-    def race(case: str, dtype: str | None, peer: Configuration) -> Ratio:
-        exact, dtype = dtype, dtype or settings.our_dtype(field.name, case, OUR_DTYPES)
-        if exact is None and dtype == peer.dtype == "float32":
-            pytest.skip("ours is fastest in float32: raced there")
-        us = Configuration(OURS, dtype)
-        best = {which: settings.best(which, field.name, case).setting for which in (us, peer)}
-        heard = {which: words(words_field, settings, which, case) for which in (us, peer)}
-        systems = {which: field.at(which, setting) for which, setting in best.items()}
-        for which, system in systems.items():
-            checked_window(case, which, system, field, oracle)
-        facts: dict[str, Any] = {"case": case_name(case, field), "dtype": dtype, "checkpoint": field.name}
-        what = f"{facts['case']} {field.name} {dtype} with {best[us]}, theirs in {peer.dtype} with {best[peer]}"
-        facts |= {"impl": OURS, "device": "cpu", "peer_dtype": peer.dtype}
-        facts |= {"setting": str(best[us]), "peer_setting": str(best[peer])}
-        facts |= asdict(Heard()) if is_random else scores(heard[us], heard[peer])
-        facts["audio_seconds"] = field.spoken.clip.seconds if case in WHOLE else None
-        calls = [timed(case, system, field.inputs) for system in systems.values()]
-        few = case in WHOLE or settings.near(peer, field.name, case, able(case, PEERS)) > NEAR
-        return run_race(benchmark, peer.system, what, *calls, FEW if few else FULL, systems[peer].clock(case), **facts)
+    return partial(race, benchmark, field, words_field, settings, oracle, is_random)
 
-    return race
+
+def race(
+    benchmark: BenchmarkFixture, field: Field, words_field: Field, settings: Settings, oracle: Model, is_random: bool,
+    case: str, dtype: str | None, peer: Configuration,
+) -> Ratio:  # fmt: skip
+    exact, dtype = dtype, dtype or settings.our_dtype(field.name, case, OUR_DTYPES)
+    if exact is None and dtype == peer.dtype == "float32":
+        pytest.skip("ours is fastest in float32: raced there")
+    us = Configuration(OURS, dtype)
+    best = {which: settings.best(which, field.name, case).setting for which in (us, peer)}
+    heard = {which: words(words_field, settings, which, case) for which in (us, peer)}
+    systems = {which: field.at(which, setting) for which, setting in best.items()}
+    for which, system in systems.items():
+        checked_window(case, which, system, field, oracle)
+    facts: dict[str, Any] = {"case": case_name(case, field), "dtype": dtype, "checkpoint": field.name}
+    what = f"{facts['case']} {field.name} {dtype} with {best[us]}, theirs in {peer.dtype} with {best[peer]}"
+    facts |= {"impl": OURS, "device": "cpu", "peer_dtype": peer.dtype}
+    facts |= {"setting": str(best[us]), "peer_setting": str(best[peer])}
+    facts |= asdict(Heard()) if is_random else scores(heard[us], heard[peer])
+    facts["audio_seconds"] = field.spoken.clip.seconds if case in WHOLE else None
+    calls = [timed(case, system, field.inputs) for system in systems.values()]
+    few = case in WHOLE or settings.near(peer, field.name, case, able(case, PEERS)) > NEAR
+    return run_race(benchmark, peer.system, what, *calls, FEW if few else FULL, systems[peer].clock(case), **facts)
 
 
 def scores(ours: Read, theirs: Read) -> dict[str, Any]:

@@ -92,6 +92,27 @@ FAULTS = (
         "test_adapters::faster_whisper_is_at_its_best",
     ),
     perf(
+        "a-peer-with-our-setting",
+        "tests/perf/test_fastest.py",
+        "best = {which: settings.best(which, field.name, case).setting for which in (us, peer)}",
+        "best = dict.fromkeys((us, peer), settings.best(us, field.name, case).setting)",
+        "test_races::each_side_does_the_same_work_at_its_best",
+    ),
+    perf(
+        "eight-windows-are-one",
+        "tests/perf/cases.py",
+        'if case == "step" else (self.windows, self.batch_steps)',
+        "if case else (self.windows, self.batch_steps)",
+        "test_races::each_side_does_the_same_work_at_its_best",
+    ),
+    perf(
+        "a-peer-that-says-other-words-is-raced",
+        "tests/perf/test_fastest.py",
+        '        pytest.skip(f"left out: {read.fault}")\n',
+        "        return read\n",
+        "test_races::who_says_other_words_is_not_raced",
+    ),
+    perf(
         "no-machine-is-ever-busy",
         SWEEP,
         "return 1 - idle / total",
