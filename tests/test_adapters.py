@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,25 @@ def test_no_adapter_hides_a_failure(adapter: str) -> None:
     finallys = (ast.Try, ast.TryStar)
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, finallys) and node.handlers]
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "random"]
+
+
+def test_what_an_implementation_cannot_do_is_skipped_and_ours_can_do_all() -> None:
+    """Whatever a test needs of it; of the oracle what tests need of an oracle."""
+    from tests.adapters.openai import OpenAI
+    from tests.adapters.ours import Ours
+    from tests.parity.conftest import needs
+
+    able: Any = SimpleNamespace(capabilities=frozenset({"decode", "words"}))
+    needs(able, "decode", "words")
+    with pytest.raises(pytest.skip.Exception, match="the implementation cannot show: cache, live"):
+        needs(able, "live", "decode", "cache")
+    asked: dict[str, set[str]] = {"model": set(), "oracle": set()}
+    for path in ADAPTERS.parent.rglob("test_*.py"):
+        for which, names in re.findall(r"\bneeds\((model|oracle), ([^)]*)\)", path.read_text()):
+            asked[which] |= set(re.findall(r'"(\w+)"', names))
+    assert asked["model"] <= Ours.capabilities
+    assert asked["oracle"] <= OpenAI.capabilities <= Ours.capabilities
+    assert len(asked["model"]) > 8
 
 
 def test_each_system_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,13 @@ FAULTS = (
         "test_races::who_says_other_words_is_not_raced",
     ),
     perf(
+        "no-peer-is-ever-raced",
+        CONFTEST,
+        "    if name == under_test:\n",
+        "    if name:\n",
+        "test_perf::ours_is_no_peer",
+    ),
+    perf(
         "no-machine-is-ever-busy",
         SWEEP,
         "return 1 - idle / total",
