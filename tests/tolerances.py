@@ -4,9 +4,10 @@ A row of basis "float64" bounds `error(ours, float64 oracle)`; its `measured` is
 on the real checkpoints and speech, printed by `python -m tests.measure_tolerances`, the larger of one machine with
 AVX-512 and one with AVX2 only, which sums in longer chains; its limit is at most `K` times that (`ALLOWED`).
 Its rows of smaller dtypes stand on an oracle that rounds its numbers in the same places (`rounded.py`): most of that
-error is not noise but the dtype's, so that ours may be twice as large and no more.
+error is not noise but the dtype's, so that ours may be twice as large and no more. What they measured is bounded by the
+finer dtype's rows, as runs in them are rare.
 A row of basis "contract" is a figure that the project promised; `measured` is then what we reach.
-`test_compare.py` checks both rules, and `parity/test_ledger.py` measures again.
+`test_compare.py` checks these rules, and `parity/test_ledger.py` measures again.
 """
 
 import math

@@ -1,6 +1,7 @@
 """The suite's own tools: coverage, fuzzer, soak, run files, seeded faults."""
 
 from tests.teeth.catalogue.suite import seeded
+from tests.teeth.fault import Fault
 
 FUZZ = "tests/fuzz/__main__.py"
 
@@ -134,13 +135,13 @@ FAULTS = (
         "report/test_charts",
         "whole_percents_are_all_or_nothing_only_where_they_are",
     ),
-    seeded(
-        "report",
+    Fault(
         "a-quick-round-of-seeded-faults-has-none",
+        "report",
         "tests/teeth/__main__.py",
         "if fault.quick or not quick]",
         "if not quick]",
-        "test_teeth",
-        "what_is_chosen",
+        ("tests/test_teeth.py::test_what_is_chosen",),
+        ("test_teeth.py::test_what_is_chosen",),
     ),
 )
