@@ -129,7 +129,7 @@ def test_every_dependency_is_in_the_key(tmp_path: Path, monkeypatch: pytest.Monk
     keys.append(key())
     monkeypatch.setattr(baselines, "source_hash", lambda *paths: [path.name for path in paths])
     keys.append(key())
-    asks = Transcripts(system, weights, lambda: None, keep=True)  # type: ignore[arg-type,return-value]
+    asks = Transcripts(system, weights, lambda: None, keep=True)
     assert asks._source() == ["openai.py", "transcripts.py"]
     assert len(set(keys)) == len(keys)
     monkeypatch.undo()
@@ -164,7 +164,7 @@ def test_what_is_asked_of_each_clip_reaches_the_system(tmp_path: Path, monkeypat
         (tmp_path / f"{number}.wav").write_text(f"{number}")
         clips.append(Clip(f"{number}", tmp_path / f"{number}.wav", 9.0 - number, language, None))
     weights = Checkpoint(SIZES["base"], {"w": np.zeros(3, np.float16)}, None, tmp_path)
-    system: Any = Transcripts(IMPLEMENTATIONS["maxwhisper_impl"], weights, Told, keep=False)  # type: ignore[arg-type]
+    system: Any = Transcripts(IMPLEMENTATIONS["maxwhisper_impl"], weights, Told, keep=False)
     system.windows(clips[1:3], beam_size=5)
     system.transcribe(clips[1:3], batch_size=8)
     for clip, found in zip(clips, system.windows(clips, beam_size=5), strict=True):

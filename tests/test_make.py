@@ -80,6 +80,29 @@ def test_no_earlier_run_is_judged(fakes: Fakes, target: str) -> None:
     assert not [file for file in files if file.exists()]
 
 
+def test_full_measurements_are_kept_and_compared_with_no_other(fakes: Fakes) -> None:
+    """Each is judged by the run that was just written; the history has the full ones alone."""
+    for target, kept in (("perf", ""), ("perf-full", " --keep")):
+        pytest_, gate = fakes.run("make", target)[1]
+        assert f"--benchmark-json .benchmarks/{target}.json" in pytest_
+        assert gate.rstrip() == f"python -m tests.perf.gate .benchmarks/{target}.json{kept}"
+    pytest_, shown = fakes.run("make", "fastest")[1]
+    assert "tests/perf/test_fastest.py" in pytest_
+    assert "--benchmark-json .benchmarks/fastest.json" in pytest_
+    assert shown == "python -m tests.perf.fastest .benchmarks/fastest.json"
+
+
+def test_the_report_is_of_the_runs_just_made(fakes: Fakes) -> None:
+    for file in ("tests/perf/history/a.json", "build/fuzz/fuzz.json", "build/soak.json"):
+        (fakes.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (fakes.folder / file).touch()
+    compare, suite, report = fakes.run("make", "report")[1]
+    assert compare.rstrip() == "maxwhisper compare --json build/compare.json"
+    assert suite.endswith("--run-json build/suite.json")
+    assert report == ("maxwhisper report --from tests/perf/history/a.json build/fuzz/fuzz.json build/soak.json "
+                      "--out build/report.html")  # fmt: skip
+
+
 def test_ci_runs_everything_and_fails_with_any_of_it(fakes: Fakes) -> None:
     (fakes.folder / "path").mkdir()
     fakes.fake(fakes.folder / "path" / "make")

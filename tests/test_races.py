@@ -120,7 +120,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
         spoken = Spoken(Clip("lj-printing", Path("lj-printing.flac"), 130.0, "en", SAID), np.zeros(99))
         field = Field(CHECKPOINT, "tiny.en", inputs, spoken, SAID)
         oracle: Any = Oracle()
-        race(None, field, field, SETTINGS, oracle, False, case, dtype, peer)  # type: ignore[arg-type]
+        race(None, field, field, SETTINGS, oracle, False, case, dtype, peer)
         return raced, asked
 
     return made

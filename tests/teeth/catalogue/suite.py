@@ -128,6 +128,15 @@ FAULTS = (
     ),
     seeded(
         "collection",
+        "no-measurement-is-kept",
+        MAKEFILE,
+        "perf-full: KEEP := --keep\n",
+        "",
+        MADE,
+        "full_measurements_are_kept_and_compared_with_no_other",
+    ),
+    seeded(
+        "collection",
         "ci-is-always-green",
         ".ci/run",
         'exit "$status"',
