@@ -83,3 +83,15 @@ def test_the_plugin_slows_down_only_when_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(os.environ, slowed.VARIABLE, "cross")
     slowed.pytest_configure()
     assert called == ["cross"]
+
+
+def test_a_step_sleeps_for_a_part_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from maxwhisper_impl.runtime import DecoderState
+
+    clock, slept = iter([10.0, 12.0]), list[float]()
+    monkeypatch.setattr(DecoderState, "execute", lambda self, tokens: f"results of {tokens}")
+    monkeypatch.setattr(slowed.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(slowed.time, "sleep", slept.append)
+    SLOW_DOWNS["sleep"]()
+    assert DecoderState.execute(None, 7) == "results of 7"
+    assert slept == [pytest.approx(0.15 * 2)]
