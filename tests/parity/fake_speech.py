@@ -100,6 +100,9 @@ class Hearing:
 
 
 class HearingState(PicksOnHost):
+    sure = 60.0
+    """the logit of what comes next; of all others it is 0"""
+
     def __init__(self, heard: Sequence[int], rows: int):
         self.heard = [*heard, TOKENIZER.eot]
         self.histories: list[list[int]] = [[] for _ in range(rows)]
@@ -109,7 +112,7 @@ class HearingState(PicksOnHost):
         logits = np.zeros((len(tokens), len(at), Hearing.dims.n_vocab), np.float32)
         for row, history in zip(logits, self.histories, strict=True):
             behind = len(history) - 1 - history.index(TOKENIZER.sot)
-            row[-1, self.heard[min(behind, len(self.heard) - 1)]] = 60
+            row[-1, self.heard[min(behind, len(self.heard) - 1)]] = self.sure
         return logits
 
     def select(self, rows: Sequence[int]) -> None:

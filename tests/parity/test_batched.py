@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from maxwhisper_impl import DecodingResult, OptionError, Whisper, batched, fallback
 from maxwhisper_impl.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, LogMel
-from maxwhisper_impl.batched import SHORTEST, cut_at_silences
+from maxwhisper_impl.batched import PAUSE, SHORTEST, cut_at_silences
 from maxwhisper_impl.decoding import DecodingTask
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
@@ -290,6 +290,13 @@ def test_cuts_lie_in_pauses() -> None:
     assert 24.1 < cuts[1] < 24.5
     assert 49.2 < cuts[2] < 49.5
     assert 71.1 < cuts[3] < 71.9
+
+
+def test_where_all_is_as_quiet_pieces_are_long() -> None:
+    """They make fewer windows."""
+    silence = LogMel(np.zeros(70 * SAMPLE_RATE, np.float32), 80)
+    pieces = cut_at_silences(silence, 0, 7000)
+    assert [stop - start for start, stop in pieces[:-1]] == [N_FRAMES - PAUSE // 2] * 2
 
 
 @settings(max_examples=40, deadline=None)

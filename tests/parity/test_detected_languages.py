@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from faster_whisper import WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
 
+from maxwhisper_impl import transcribe
+from maxwhisper_impl.audio import SAMPLE_RATE
 from maxwhisper_impl.decoding import DecodingTask, detect_language
 from maxwhisper_impl.decoding.options import make_options
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
+from maxwhisper_impl.transcribe import start_transcription
 
 TOKENIZER = get_tokenizer(True)
 LANGUAGES = TOKENIZER.all_language_tokens
@@ -67,3 +73,38 @@ def test_each_window_is_decoded_in_its_own_language(windows: list[int] | None) -
     spoken = WINDOWS if windows is None else WINDOWS[windows]
     assert runtime.told[-1] == [[TOKENIZER.sot, LANGUAGES[language], TOKENIZER.transcribe] for language in spoken]
     assert [result.language for result in results] == [TOKENIZER.all_language_codes[language] for language in spoken]
+
+
+RECORDING = np.zeros(70 * SAMPLE_RATE, np.float32)
+"""three windows"""
+
+
+@pytest.mark.parametrize(
+    ("heard", "options", "language"),
+    [
+        pytest.param(["de 0.4", "en 0.9"], {}, "de", id="the first window alone"),
+        pytest.param(["de 0.6", "en 0.9", "en 0.9"], {"segments": 3}, "de", id="the first one is sure"),
+        pytest.param(["de 0.4", "en 0.9", "de 0.4"], {"segments": 3}, "en", id="the second one is sure"),
+        pytest.param(["de 0.5", "en 0.4", "en 0.4"], {"segments": 3}, "en", id="at the threshold is not above it"),
+        pytest.param(["de 0.4", "en 0.4", "en 0.4"], {"segments": 9}, "en", id="most of all windows that there are"),
+        pytest.param(["de 0.3", "en 0.4"], {"segments": 2}, "de", id="the first of equals, not the likelier"),
+        pytest.param(["de 0.8", "en 0.9"], {"segments": 2, "threshold": 0.85}, "en", id="surer than asked for"),
+    ],
+)
+def test_windows_are_asked_until_one_is_sure_as_in_faster_whisper(
+    heard: list[str], options: dict[str, Any], language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then no more."""
+    options = {f"language_detection_{name}": value for name, value in options.items()}
+    windows = [{name: float(p), "fr": 0.1} for name, p in (window.split() for window in heard)]
+
+    ours = iter(windows)
+    monkeypatch.setattr(transcribe, "detect_language", lambda *_: (None, [next(ours)]))
+    runtime: Any = SimpleNamespace(dims=SIZES["base"], encode=lambda mel: mel)
+    assert start_transcription(runtime, RECORDING, **options).language == language
+
+    theirs = iter(windows)
+    model = SimpleNamespace(detect_language=lambda _: [[(f"<|{name}|>", p) for name, p in next(theirs).items()]])
+    peer: Any = SimpleNamespace(feature_extractor=FeatureExtractor(), encode=lambda features: features, model=model)
+    assert WhisperModel.detect_language(peer, RECORDING, **options)[0] == language
+    assert list(ours) == list(theirs), "one of them asked more windows"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
 import pytest
+import whisper
 import whisper.decoding as oracle
+from faster_whisper import WhisperModel
 
 from maxwhisper_impl import DecodingOptions, DecodingResult, OptionError, Whisper
 from maxwhisper_impl.decoding import DecodingTask
 from maxwhisper_impl.decoding.filters import TimestampRules, make_plan
 from maxwhisper_impl.decoding.options import make_options
 from maxwhisper_impl.dims import SIZES
-from maxwhisper_impl.transcribe_options import clip_times, make_transcribe_options, seek_clips
+from maxwhisper_impl.transcribe_options import TranscribeOptions, clip_times, make_transcribe_options, seek_clips
 
 
 class NoWork:
@@ -134,6 +137,8 @@ TRANSCRIBE = [
     pytest.param({"clip_timestamps": "0,ten"}, "clip_timestamps='0,ten'", id="clips not numbers"),
     pytest.param({"clip_timestamps": [0, -3.0]}, "clip_timestamps holds -3.0", id="clip before the start"),
     pytest.param({"clip_timestamps": "nan"}, "clip_timestamps holds nan", id="clip at NaN"),
+    pytest.param({"clip_timestamps": "0,inf"}, "clip_timestamps holds inf", id="clip without end"),
+    pytest.param({"prefix": [11] * 222}, "make 449 tokens of at most 448", id="prefix too long behind any prompt"),
     pytest.param({"prompt": "x"}, "give initial_prompt instead", id="prompt"),
     pytest.param({"initial_prompt": "<|endoftext|>"}, "special token", id="initial prompt spells a special token"),
     pytest.param({"carry_initial_prompt": True}, "needs an initial_prompt", id="nothing to carry"),
@@ -154,6 +159,27 @@ def test_transcribe_refuses(options: dict[str, Any], message: str) -> None:
 def test_an_english_model_hears_one_language() -> None:
     with pytest.raises(OptionError, match="multilingual=True needs a multilingual model"):
         model("tiny.en").transcribe("no-such-file.wav", multilingual=True)
+
+
+def test_words_of_an_english_model_need_less_room() -> None:
+    """Its initial tokens are two fewer."""
+    make_transcribe_options(SIZES["tiny.en"], word_timestamps=True, sample_len=445)
+    with pytest.raises(OptionError, match="sample_len=446 leaves no room to time words; give at most 445"):
+        make_transcribe_options(SIZES["tiny.en"], word_timestamps=True, sample_len=446)
+
+
+def test_defaults_of_a_transcription_are_openais_and_faster_whispers() -> None:
+    """Of what both of them have, openai-whisper's."""
+    ours = {f.name: f.default for f in (*fields(DecodingOptions), *fields(TranscribeOptions))}
+    openais, others = (
+        {name: parameter.default for name, parameter in signature(transcribe).parameters.items()}
+        for transcribe in (whisper.transcribe, WhisperModel.transcribe)
+    )
+    theirs = {name: default for name, default in openais.items() if default is not Parameter.empty}
+    assert {name: ours[name] for name in theirs} == theirs
+    added = ("repetition_penalty", "no_repeat_ngram_size", "hotwords", "vad_filter", "vad_parameters", "multilingual",
+             "language_detection_threshold", "language_detection_segments")  # fmt: skip
+    assert {name: ours[name] for name in added} == {name: others[name] for name in added}
 
 
 def test_fields_are_openais() -> None:

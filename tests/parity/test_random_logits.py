@@ -123,3 +123,16 @@ def test_any_options(name: str, seed: int, search: dict[str, Any], others: dict[
     assert (ours.tokens, ours.text) == (theirs.tokens, theirs.text)
     for field in ("avg_logprob", "no_speech_prob"):
         compare.assert_close(field, getattr(ours, field), getattr(theirs, field), f"rules.{field}")
+
+
+def test_windows_are_sampled_apart() -> None:
+    """Of windows that sound the same, each goes its own way, and the same way alone as beside others."""
+    babble, options = Babble("tiny.en", 1), make_options(language="en", temperature=1.0, sample_len=9)
+
+    def sampled(*streams: tuple[int, int]) -> list[list[int]]:
+        features = np.zeros((len(streams), babble.dims.n_audio_ctx, babble.dims.n_audio_state), np.float32)
+        return [result.tokens for result in DecodingTask(babble, options).run(features, streams=streams)]
+
+    together = sampled((0, 1000), (3000, 1000), (0, 1000))
+    assert together[0] == together[2] != together[1]
+    assert [together[1]] == sampled((3000, 1000))

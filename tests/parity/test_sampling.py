@@ -102,3 +102,17 @@ def test_a_search_draws_from_it_step_by_step() -> None:
     for step in range(2):
         statistic, limit = chi_square(search.tokens[:, step], row, 0.8)
         assert statistic < limit, f"step {step}: chi-square {statistic:.1f}, limit {limit:.1f}"
+
+
+def test_windows_draw_apart() -> None:
+    """Each from a stream of its own, which is the same in whatever batch; every number of a seed counts."""
+
+    def draws(seed: int | list[int], *windows: tuple[int, int]) -> list[int]:
+        rows = 4 * len(windows)
+        equal = np.zeros((rows, N_VOCAB), np.float32)
+        return Sampler(1.0, seed, rows, 4, windows).pick(equal, range(rows))[0].tolist()
+
+    one, other, hotter = (draws(7, window) for window in ((0, 200), (3000, 200), (3000, 400)))
+    assert len({*one, *other, *hotter}) > 9
+    assert draws(7, (0, 200), (3000, 200), (3000, 400)) == [*one, *other, *hotter]
+    assert draws([7, 1], (0, 200)) == draws([7, 1], (0, 200)) != draws([7, 2], (0, 200))
