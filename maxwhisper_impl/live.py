@@ -208,10 +208,12 @@ class LiveTranscription:
         """Goes on behind the final tokens, as if it had sampled them itself."""
         options, final = self.options.decoding_at(temperature), self._final
         room = self.runtime.dims.n_text_ctx // 2
-        prompt = [*(self._initial or ()), *(self._past if self.options.condition_on_previous_text else ())]
-        options = replace(
-            options, language=self.language, prompt=prompt, prefix=final, sample_len=max(room - len(final), 1)
-        )
+        said = [*(self._initial or ()), *(self._past if self.options.condition_on_previous_text else ())]
+        # hotwords have no effect beside a prefix that is asked for; this one is not
+        hint = encode_text(self._tokenizer, options.hotwords or [])[: room - 1]
+        prompt = [*hint, *said[max(0, len(said) - (room - 1 - len(hint))) :]]
+        options = replace(options, language=self.language, prompt=prompt, prefix=final, hotwords=None,
+                          sample_len=max(room - len(final), 1))  # fmt: skip
         task = DecodingTask(self.runtime, options)
         behind: list[Filter] = [Behind(final, narrow) for narrow in task.filters]
         task.filters = behind

@@ -55,3 +55,16 @@ def test_options_out_of_range(options: dict[str, Any], says: str) -> None:
 def test_the_ends_of_the_ranges_are_in_them() -> None:
     for step, max_delay in ((0.1, 0.1), (10, 10), (10.0, 20.0)):
         live(step=step, max_delay=max_delay)
+
+
+@pytest.mark.parametrize("hotwords", [" tides", "tides", [7, 8]])
+@pytest.mark.parametrize("count", [1, 300])
+def test_hotwords_stand_before_every_pass(hotwords: str | list[int], count: int) -> None:
+    """Also behind words that are final, which are no prefix that anybody asked for; old context gives way to them."""
+    transcription = live(hotwords=hotwords, language="en", initial_prompt=" so" * count)
+    tokenizer = transcription._tokenizer
+    hint = tokenizer.encode(" tides") if isinstance(hotwords, str) else hotwords
+    prompt = [tokenizer.sot_prev, *hint, *(tokenizer.encode(" so") * count)[-(223 - len(hint)) :]]
+    assert transcription._task(0.0).initial_tokens == [*prompt, *tokenizer.sot_sequence]
+    transcription._final = [tokenizer.timestamp_begin, *tokenizer.encode(" on and")]
+    assert transcription._task(0.0).initial_tokens == [*prompt, *tokenizer.sot_sequence, *transcription._final]
