@@ -176,7 +176,7 @@ def _checked_array(source: Any) -> np.ndarray:
     if array.ndim != 1:
         axis = int(np.argmin(array.shape)) if array.ndim else 0
         raise AudioError(f"audio has shape {array.shape}, not [n_samples]; mix the channels, e.g. audio.mean({axis})")
-    if array.dtype == np.int16:
+    if array.dtype.name == "int16":
         return array.astype(np.float32) / 32768
     if array.dtype.name not in ("float32", "float64"):
         raise AudioError(f"audio has dtype {array.dtype}; give float32 or float64 within ±1, or int16")

@@ -45,25 +45,30 @@ def encoded(name: str, samples: np.ndarray, rate: int | None = None) -> bytes:
 
 
 def muxed(container: str, audio: list[tuple[str, np.ndarray, int, bool]], video: str | None = None) -> bytes:
-    """A file with the audio streams (codec, int16 mono samples, rate, marked as default), behind a picture if asked."""
+    """A file with the audio streams (codec, int16 samples, [n] or [n, 2], rate, marked as default), behind a picture
+    if asked."""
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
         picture = file.add_stream(video, rate=10) if video else None
         if picture:
             picture.width = picture.height = 64
             picture.pix_fmt = "yuv420p"
-        streams = [file.add_stream(codec, rate=rate, layout="mono") for codec, _, rate, _ in audio]
+        layouts = ["mono" if samples.ndim == 1 else "stereo" for _, samples, *_ in audio]
+        streams = [
+            file.add_stream(codec, rate=rate, layout=layout)
+            for layout, (codec, _, rate, _) in zip(layouts, audio, strict=True)
+        ]
         for stream, (*_, default) in zip(streams, audio, strict=True):
             stream.disposition = av.stream.Disposition.default if default else av.stream.Disposition(0)
         if picture:
             file.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), "yuv420p")))
             file.mux(picture.encode(None))
-        for stream, (_, samples, rate, _) in zip(streams, audio, strict=True):
-            frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        for stream, layout, (_, samples, rate, _) in zip(streams, layouts, audio, strict=True):
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
             frame.sample_rate = rate
             codec = stream.codec_context
             codec.open(strict=False)
-            shaped = av.AudioResampler(codec.format.name, "mono", rate, frame_size=codec.frame_size or None)
+            shaped = av.AudioResampler(codec.format.name, layout, rate, frame_size=codec.frame_size or None)
             for part in (*shaped.resample(frame), *shaped.resample(None)):
                 file.mux(stream.encode(part))
             file.mux(stream.encode(None))

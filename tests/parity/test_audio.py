@@ -10,6 +10,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -137,6 +138,28 @@ def test_an_address_is_fetched(tmp_path):
             server.shutdown()
 
 
+def test_an_address_that_breaks_off_gives_what_came():
+    """Half of what it promised."""
+    samples = media.noise(4)
+    data = media.wav(samples)
+
+    class Broken(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            got = audio.load_audio(f"http://127.0.0.1:{server.server_port}/a.wav")
+        finally:
+            server.shutdown()
+    assert len(samples) // 2 - 2048 <= len(got) <= len(samples) // 2
+    assert np.array_equal(got, samples[: len(got)].astype(np.float32) / 32768)
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_) -> None:
         """Not on standard error."""
@@ -160,6 +183,26 @@ def test_of_several_audio_streams_the_default_is_read(defaults, chosen):
     voices = [media.noise(0.5, seed=1), media.noise(0.5, seed=2)]
     film = media.muxed("matroska", [("pcm_s16le", v, 16000, d) for v, d in zip(voices, defaults, strict=True)])
     assert np.array_equal(audio.load_audio(film), voices[chosen].astype(np.float32) / 32768)
+
+
+@pytest.mark.parametrize(("default", "chosen"), [((False, False), 1), ((True, False), 0), ((True, True), 1)])
+def test_of_streams_marked_alike_the_one_with_most_channels_is_read(default, chosen):
+    """As by FFmpeg's command."""
+    mono, stereo = media.noise(0.5, seed=1), np.repeat(media.noise(0.5, seed=2)[:, None], 2, 1)
+    film = media.muxed("matroska", [("pcm_s16le", v, 16000, d) for v, d in zip((mono, stereo), default, strict=True)])
+    want = (mono, stereo[:, 0])[chosen]
+    assert np.array_equal(audio.load_audio(film), want.astype(np.float32) / 32768)
+
+
+def test_a_title_in_another_encoding_does_not_matter():
+    """As old tools write it: PyAV refuses the file unless it is told to look away."""
+    samples = media.noise(0.3)
+    data, title = media.wav(samples), "Größe".encode("latin-1") + b"\0"
+    info = b"INFOINAM" + len(title).to_bytes(4, "little") + title
+    data = data[:36] + b"LIST" + len(info).to_bytes(4, "little") + info + data[36:]
+    with pytest.raises(UnicodeDecodeError):
+        av.open(io.BytesIO(data))
+    assert np.array_equal(audio.load_audio(data), samples.astype(np.float32) / 32768)
 
 
 def test_stream_that_changes_its_rate_midway_is_read_to_the_end():
@@ -195,7 +238,8 @@ def test_damaged_packet_is_skipped_and_the_rest_is_heard():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float32", "float64", "int16", "big-endian", "torch", "every second sample", "read-only"]
+    "dtype",
+    ["float32", "float64", "int16", "big-endian", "big-endian int16", "torch", "every second sample", "read-only"],
 )
 def test_array_is_taken_as_16_khz_samples(dtype):
     import torch
@@ -204,12 +248,19 @@ def test_array_is_taken_as_16_khz_samples(dtype):
     frozen = want.copy()
     frozen.flags.writeable = False
     source = {"float32": want, "float64": want.astype(np.float64), "int16": media.noise(0.2),
-              "big-endian": want.astype(">f4"), "torch": torch.from_numpy(want),
+              "big-endian": want.astype(">f4"), "big-endian int16": media.noise(0.2).astype(">i2"),
+              "torch": torch.from_numpy(want),
               "every second sample": np.repeat(want, 2)[::2], "read-only": frozen}[dtype]  # fmt: skip
     got = audio.load_audio(source)
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     assert np.array_equal(got, want)
+
+
+def test_floats_beyond_full_scale_are_taken_as_they_are():
+    """Decoders, mixers and resamplers overshoot; the mel has no limit."""
+    loud = np.array([0.5, 1.2, -3.5, 40.0], np.float32)
+    assert np.array_equal(audio.load_audio(loud), loud)
 
 
 def test_float32_array_is_not_copied():
