@@ -4,6 +4,7 @@ import io
 import struct
 from functools import partial
 
+import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,6 +35,8 @@ BAD_FILES = {
     "flac whose frames are all zeros": (media.encoded("flac", media.noise(0.5))[:200] + bytes(30000), "damaged"),
     "picture": (media.muxed("matroska", [], video="mpeg4"), "no audio stream"),
     "rate of 2 GHz": (header(rate=2_000_000_000), "2000000000 Hz"),
+    "rate of 10 MHz and 1 Hz": (header(rate=10_000_001), "10000001 Hz"),
+    "rate of 999 Hz": (header(rate=999), "999 Hz"),
     "rate of 1 Hz": (header(rate=1), "1 Hz"),
     "rate of 0 Hz": (header(rate=0), "cannot be read as audio"),
     "65535 channels": (header(channels=65535), "damaged"),
@@ -52,6 +55,23 @@ def test_bad_file_is_an_audio_error_that_names_it(kind, given_as, tmp_path):
         load_audio(path if given_as == "file" else data)
     assert words in str(caught.value)
     assert (str(path) if given_as == "file" else f"{len(data)} bytes") in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [8, 9])
+def test_more_than_two_thirds_of_damage_are_too_much(bad):
+    """Of twelve packets; what is left of fewer is heard."""
+    data = bytearray(media.encoded("alac.m4a", media.noise(12 * 4096 / 16000)))
+    with av.open(io.BytesIO(data)) as file:
+        packets = [packet for packet in file.demux(audio=0) if packet.size]
+        places = [slice(packet.pos, packet.pos + packet.size) for packet in packets]
+    assert len(places) == 12
+    for place in places[1 : 1 + bad]:
+        data[place] = bytes(place.stop - place.start)
+    if bad == 8:
+        assert len(load_audio(bytes(data))) == 4 * 4096
+    else:
+        with pytest.raises(AudioError, match="is damaged: 9 packets cannot be decoded and 3 can"):
+            load_audio(bytes(data))
 
 
 def test_missing_file_and_directory(tmp_path):
@@ -100,6 +120,7 @@ BAD_ARRAYS = {
     "inf": (np.array([0.0, np.inf], np.float64), "inf at sample 1"),
     "-inf": (np.array([0.0, 1.0, -np.inf], np.float32), "-inf at sample 2"),
     "float64 beyond float32": (np.array([1e300]), "full scale"),
+    "16-bit values below zero": (-np.abs(media.noise(0.1).astype(np.float32)), "audio reaches 819"),
     "16-bit values as floats": (media.noise(0.1).astype(np.float32), "divide 16-bit samples by 32768"),
 }
 

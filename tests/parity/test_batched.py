@@ -1,20 +1,16 @@
-"""Windows side by side say what they say one after the other; cuts are at silences; only what fails is done again."""
+"""Windows side by side say what they say one after the other; only what fails is decoded again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from maxwhisper_impl import DecodingResult, OptionError, Whisper, batched, fallback
-from maxwhisper_impl.audio import FRAMES_PER_SECOND, HOP_LENGTH, N_FRAMES, SAMPLE_RATE, LogMel
-from maxwhisper_impl.batched import PAUSE, SHORTEST, cut_at_silences
+from maxwhisper_impl.audio import SAMPLE_RATE
 from maxwhisper_impl.decoding import DecodingTask
 from maxwhisper_impl.dims import SIZES
 from maxwhisper_impl.tokenizer import get_tokenizer
@@ -272,40 +268,3 @@ def test_default_context_is_no_error() -> None:
     assert make_transcribe_options(SIZES["base"], batch_size=8).condition_on_previous_text is False
     assert make_transcribe_options(SIZES["base"], batch_size=8, condition_on_previous_text=False).batch_size == 8
     assert make_transcribe_options(SIZES["base"]).condition_on_previous_text is True
-
-
-def noise_with_gaps(gaps: list[tuple[float, float]], seconds: float) -> np.ndarray:
-    audio = np.random.default_rng(1).normal(0, 0.1, int(seconds * SAMPLE_RATE)).astype(np.float32)
-    for start, end in gaps:
-        audio[int(start * SAMPLE_RATE) : int(end * SAMPLE_RATE)] *= 0.001
-    return audio
-
-
-def test_cuts_lie_in_pauses() -> None:
-    """The deepest point in the last ten seconds of each window, not a short dip and not the pause before them."""
-    audio = noise_with_gaps([(5, 8), (22, 22.05), (24, 24.6), (49.1, 49.6), (50, 50.06), (71, 72)], 85)
-    audio[int(26 * SAMPLE_RATE) : int(27 * SAMPLE_RATE)] *= 0.1
-    cuts = [start / FRAMES_PER_SECOND for start, _ in cut_at_silences(LogMel(audio, 80), 0, 8500)]
-    assert len(cuts) == 4
-    assert 24.1 < cuts[1] < 24.5
-    assert 49.2 < cuts[2] < 49.5
-    assert 71.1 < cuts[3] < 71.9
-
-
-def test_where_all_is_as_quiet_pieces_are_long() -> None:
-    """They make fewer windows."""
-    silence = LogMel(np.zeros(70 * SAMPLE_RATE, np.float32), 80)
-    pieces = cut_at_silences(silence, 0, 7000)
-    assert [stop - start for start, stop in pieces[:-1]] == [N_FRAMES - PAUSE // 2] * 2
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 9000), st.integers(0, 9000), st.sampled_from([0.0, 0.05]))
-def test_pieces_are_all_there_is(seed: int, a: int, b: int, loud: float) -> None:
-    start, end = min(a, b), max(a, b)
-    audio = np.random.default_rng(seed).normal(0, loud, 9000 * HOP_LENGTH).astype(np.float32)
-    pieces = cut_at_silences(LogMel(audio, 80), start, end)
-    assert all(left[1] == right[0] for left, right in pairwise(pieces))
-    assert [pieces[0][0], pieces[-1][1]] == [start, end] if end > start else pieces == []
-    assert all(SHORTEST <= stop - begin <= N_FRAMES for begin, stop in pieces[:-1])
-    assert all(0 < stop - begin <= N_FRAMES for begin, stop in pieces)

@@ -23,6 +23,21 @@ SAID = [list(range(1000 * n, 1000 * n + 20)) for n in (1, 2, 3)]
 """window by window"""
 
 
+def told(temperature: float = 0.0, **options: Any) -> list[list[int]]:
+    """The prompts of the three windows of a recording."""
+    prompts: list[list[int]] = []
+
+    def decode(*_: Any, prompt: list[int], **__: Any) -> list[DecodingResult]:
+        prompts.append(list(prompt))
+        return [DecodingResult(None, "en", tokens=SAID[len(prompts) - 1], avg_logprob=-0.1, no_speech_prob=0.0,
+                               temperature=temperature, compression_ratio=1.0)]  # fmt: skip
+
+    model = Whisper(DIMS, SimpleNamespace(dims=DIMS, encode=lambda mel: mel))
+    with mock.patch.object(transcribe_module, "decode_windows", decode):
+        model.transcribe(np.zeros(70 * SAMPLE_RATE, np.float32), language="en", **options)
+    return prompts
+
+
 @pytest.mark.parametrize(
     ("carry", "third"),
     [
@@ -32,15 +47,15 @@ SAID = [list(range(1000 * n, 1000 * n + 20)) for n in (1, 2, 3)]
 )
 def test_prompts_of_three_windows(carry: bool, third: list[int]) -> None:
     assert len(INITIAL) + ROOM == DIMS.n_text_ctx // 2 - 1
-    told: list[list[int]] = []
+    prompts = told(initial_prompt="and so " * 100, carry_initial_prompt=carry)
+    assert prompts == [INITIAL, INITIAL + SAID[0], third]
 
-    def decode(*_: Any, prompt: list[int], **__: Any) -> list[DecodingResult]:
-        told.append(list(prompt))
-        return [DecodingResult(None, "en", tokens=SAID[len(told) - 1], avg_logprob=-0.1, no_speech_prob=0.0,
-                               temperature=0.0, compression_ratio=1.0)]  # fmt: skip
 
-    model = Whisper(DIMS, SimpleNamespace(dims=DIMS, encode=lambda mel: mel))
-    with mock.patch.object(transcribe_module, "decode_windows", decode):
-        model.transcribe(np.zeros(70 * SAMPLE_RATE, np.float32), language="en", initial_prompt="and so " * 100,
-                         carry_initial_prompt=carry)  # fmt: skip
-    assert told == [INITIAL, INITIAL + SAID[0], third]
+@pytest.mark.parametrize(("temperature", "third"), [(0.5, SAID[0] + SAID[1]), (0.51, [])])
+@pytest.mark.parametrize("carry", [True, False])
+def test_what_is_sampled_hotter_than_a_half_is_no_context(temperature: float, third: list[int], carry: bool) -> None:
+    """The initial prompt neither, but where it is carried."""
+    prompts = told(temperature, initial_prompt="and so " * 50, carry_initial_prompt=carry)
+    initial = INITIAL[: len(INITIAL) // 2]
+    assert prompts[0] == initial
+    assert prompts[2] == (initial if carry or third else []) + third

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import whisper
 from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 
@@ -108,3 +110,20 @@ def test_windows_are_asked_until_one_is_sure_as_in_faster_whisper(
     peer: Any = SimpleNamespace(feature_extractor=FeatureExtractor(), encode=lambda features: features, model=model)
     assert WhisperModel.detect_language(peer, RECORDING, **options)[0] == language
     assert list(ours) == list(theirs), "one of them asked more windows"
+
+
+@pytest.mark.parametrize("language", [None, "de"])
+@pytest.mark.parametrize("verbose", [None, False, True])
+def test_what_is_printed_of_the_language_is_what_the_oracle_prints(
+    verbose: bool | None, language: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    probs, silence = {"de": 0.9, "en": 0.1}, np.zeros(0, np.float32)
+    monkeypatch.setattr(transcribe, "detect_language", lambda *_: (None, [probs]))
+    runtime: Any = SimpleNamespace(dims=SIZES["base"], encode=lambda mel: mel)
+    list(start_transcription(runtime, silence, verbose=verbose, language=language))
+    ours = capsys.readouterr().out
+    model: Any = SimpleNamespace(dims=SIZES["base"], device=torch.device("cpu"), is_multilingual=True, num_languages=99,
+                                 detect_language=lambda mel: (None, probs))  # fmt: skip
+    whisper.transcribe(model, silence, verbose=verbose, fp16=False, language=language)
+    assert ours == capsys.readouterr().out
+    assert ("Detected language: German\n" in ours) == (language is None and verbose is not None)

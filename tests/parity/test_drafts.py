@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import CheckpointError, OptionError, Whisper, load_model
-from maxwhisper_impl.audio import load_audio
+from maxwhisper_impl.audio import LogMel, load_audio
 from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.decoding import DecodingOptions, DecodingResult, DecodingTask
 from maxwhisper_impl.decoding.draft import LONGEST, SHORTEST, Draft
@@ -23,6 +23,8 @@ from maxwhisper_impl.runtime import DecoderState
 from maxwhisper_impl.segments import Window
 from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.weights import Checkpoint
+from tests.fuzz.scripted import DIMS as SCRIPTED
+from tests.fuzz.scripted import SENTENCE, Scripted
 from tests.implementations import Model
 from tests.parity.conftest import needs
 from tests.tolerances import tolerance
@@ -178,7 +180,7 @@ def test_a_recording(transcribe: Callable[..., Any], model: Model, recording: np
             assert len(helped) < len(alone) / 2
 
 
-@pytest.mark.parametrize("wrong", [7, [1.5], [-1], [10**6], [[1]], None, b"text"])
+@pytest.mark.parametrize("wrong", [7, [1.5], [-1], [51865], [10**6], [[1]], None, b"text"])
 def test_a_draft_that_is_none(transcribe: Callable[..., Any], recording: np.ndarray, wrong: Any) -> None:
     with pytest.raises(OptionError, match=r"the assistant gives neither .* 0\.0 to 30\.0 s: "):
         transcribe(recording, **GREEDY, assistant=lambda start, end: wrong)
@@ -233,3 +235,41 @@ def test_an_english_assistant_knows_no_other_language(spoken: Spoken) -> None:
     theirs = get_tokenizer(True, language="de", task="transcribe")
     for changes in ({"language": "de"}, {"language": "en", "task": "translate"}):
         assert drafts.of(Window(0, 100), DecodingOptions(**changes), theirs) == []
+
+
+class Listener(Scripted):
+    """An assistant that notes what it hears and is told."""
+
+    def __init__(self) -> None:
+        super().__init__(SCRIPTED["tiny.en"])
+        self.heard: list[np.ndarray] = []
+        self.told: list[list[list[int]]] = []
+
+    def encode(self, mel: np.ndarray) -> np.ndarray:
+        self.heard.append(mel)
+        return super().encode(mel)
+
+    def start(self, features: Any, rows_per_window: int = 1) -> Any:
+        state = super().start(features, rows_per_window)
+        step = state.step
+
+        def noted(tokens: np.ndarray, at: Any = (-1,)) -> np.ndarray:
+            self.told.append(tokens.tolist())
+            return step(tokens, at)
+
+        state.step = noted  # type: ignore[method-assign]
+        return state
+
+
+@pytest.mark.parametrize("without_timestamps", [False, True])
+def test_an_assistant_is_told_what_the_model_is_told(without_timestamps: bool) -> None:
+    """The audio of this window alone, the text before it in its own vocabulary, and whether times are wanted."""
+    audio = np.random.default_rng(1).normal(0, 0.1, 48000).astype(np.float32)
+    ours, theirs, listener = get_tokenizer(True, language="en", task="transcribe"), get_tokenizer(False), Listener()
+    options = DecodingOptions(language="en", prompt=ours.encode(" so on"), without_timestamps=without_timestamps)
+    draft = Drafts(Whisper(listener.dims, listener), audio).of(Window(100, 50), options, ours)
+    assert ours.decode(draft) == SENTENCE
+    (heard,) = listener.heard
+    assert np.array_equal(heard[0], LogMel(audio, 80).window(100, 50))
+    times = [theirs.no_timestamps] if without_timestamps else []
+    assert listener.told[0] == [[theirs.sot_prev, *theirs.encode(" so on"), *theirs.sot_sequence, *times]]

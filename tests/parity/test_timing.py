@@ -181,6 +181,23 @@ def test_segments_get_the_oracles_words(made: tuple[list[dict[str, Any]], list[W
     assert segments == want
 
 
+@pytest.mark.parametrize("mark", [*".。!！?？,、:", ".。", ""])
+def test_marks_that_end_sentences_are_the_oracles(mark: str) -> None:
+    """A long one is cut, and so is the word behind it."""
+    def words() -> list[WordTiming]:
+        times = [(" so", 0.0, 0.3), (" on", 0.3, 0.6), (mark, 0.6, 3.0), (" and", 3.0, 6.0), (" so", 6.0, 6.3)]
+        return [WordTiming(word, [7], start, end, 0.9) for word, start, end in times]
+
+    segments = [{"seek": 0, "start": 0.0, "end": 6.3, "text": " so", "tokens": [7] * 5}]
+    want, found = copy.deepcopy(segments), words()
+    with mock.patch.object(oracle, "find_alignment", return_value=theirs(words())):
+        oracle.add_word_timestamps(segments=want, model=None, tokenizer=TOKENIZER, mel=None, num_frames=3000,
+                                   last_speech_timestamp=0.0, append_punctuations="")  # fmt: skip
+    with mock.patch.object(timing, "find_alignments", return_value=[found]):
+        add_word_timestamps(mock.Mock(), None, [Said(segments, 3000, TOKENIZER, 0.0)], append_punctuations="")
+    assert segments == want
+
+
 def test_each_window_of_a_batch_follows_on_speech_of_its_own() -> None:
     """A long first word is cut where speech ended long before the window, and stays where it follows at once."""
     def one(seek: int) -> list[dict[str, Any]]:

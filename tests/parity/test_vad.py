@@ -14,7 +14,7 @@ import pytest
 from faster_whisper import vad as theirs
 from faster_whisper.transcribe import Segment as TheirSegment
 from faster_whisper.transcribe import Word, restore_speech_timestamps
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from maxwhisper_impl import OptionError, vad
@@ -127,6 +127,7 @@ probabilities = st.lists(
 
 @settings(max_examples=600, deadline=None)
 @given(probabilities, st.integers(0, 511), vad_options)
+@example(np.repeat(np.float32([0.9, 0, 0.9]), [9, 80, 9]), 0, {"threshold": 0.1})  # speech ends below 0.01
 def test_spans_of_any_probabilities(probabilities: np.ndarray, rest: int, options: Options) -> None:
     """The rules alone: both get the same probabilities in place of the model's."""
     audio = np.zeros(512 * (len(probabilities) - 1) + rest, np.float32)
@@ -230,6 +231,13 @@ def test_options_of_a_transcription() -> None:
     assert options(vad_parameters=theirs.VadOptions(speech_pad_ms=90)) == vad.VadOptions(speech_pad_ms=90)
     assert options(batch_size=4) == vad.VadOptions(max_speech_duration_s=30, min_silence_duration_ms=160)
     assert options(batch_size=4, vad_parameters={}) == vad.VadOptions(max_speech_duration_s=30)
+    asked = {"max_speech_duration_s": 9.0, "min_silence_duration_ms": 80}
+    assert options(batch_size=4, vad_parameters=asked) == vad.VadOptions(**asked), "what is asked for is not overridden"
+
+
+@pytest.mark.parametrize("clips", ["0", "", [], [0.0], [0]])
+def test_clips_that_are_all_there_is_choose_nothing(clips: Any) -> None:
+    make_transcribe_options(SIZES["base"], vad_filter=True, clip_timestamps=clips)
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "faster_whisper"])

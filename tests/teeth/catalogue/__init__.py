@@ -13,6 +13,7 @@ from tests.teeth.catalogue import (
     graphs,
     harness,
     kernels,
+    live,
     races,
     recordings,
     split,
@@ -20,6 +21,7 @@ from tests.teeth.catalogue import (
     timing,
     tools,
     weights,
+    windows,
 )
 from tests.teeth.fault import Fault
 
@@ -32,6 +34,8 @@ FAULTS: tuple[Fault, ...] = (
     *decoding.FAULTS,
     *drafts.FAULTS,
     *recordings.FAULTS,
+    *windows.FAULTS,
+    *live.FAULTS,
     *timing.FAULTS,
     *files.FAULTS,
     *asked.FAULTS,

@@ -5,6 +5,11 @@ from tests.teeth.fault import Fault
 SOURCE = "maxwhisper_impl/audio.py"
 AUDIO, BAD, MEL = "tests/parity/test_audio.py", "tests/parity/test_bad_audio.py", "tests/parity/test_mel.py"
 
+def read(name: str, before: str, after: str, file: str, test: str) -> Fault:
+    place = f"{file.rpartition('/')[2]}::test_{test}"
+    return Fault(name, "audio", SOURCE, before, after, (f"{file}::test_{test}",), (place,))
+
+
 FAULTS = (
     Fault(
         "audio-full-scale-32767",
@@ -140,5 +145,54 @@ FAULTS = (
         "block = self._block(index)[:, max(start - at - 1, 0) : stop - at]",
         (MEL,),
         ("test_mel.py::test_windows_are_bit_equal_to_their_part_of_the_whole", "test_mel.py::test_windows_of_long*"),
+    ),
+    read(
+        "audio-fewest-channels-chosen",
+        "(bool(s.disposition & Disposition.default), s.channels)",
+        "bool(s.disposition & Disposition.default)",
+        AUDIO,
+        "of_streams_marked_alike_the_one_with_most_channels_is_read",
+    ),
+    read(
+        "audio-titles-must-be-utf-8",
+        'av.open(file, metadata_errors="ignore")',
+        "av.open(file)",
+        AUDIO,
+        "a_title_in_another_encoding_does_not_matter",
+    ),
+    read(
+        "audio-lost-where-a-connection-breaks",
+        "except (StopIteration, FFmpegError):  #",
+        "except StopIteration:  #",
+        AUDIO,
+        "an_address_that_breaks_off_gives_what_came",
+    ),
+    read(
+        "audio-overshoot-refused",
+        "_FULL_SCALE = 1000.0",
+        "_FULL_SCALE = 1.0",
+        AUDIO,
+        "floats_beyond_full_scale_are_taken_as_they_are",
+    ),
+    read(
+        "audio-integers-below-zero-accepted",
+        "(peak := max(-low, high))",
+        "(peak := high)",
+        BAD,
+        "bad_array_is_an_audio_error_that_names_it",
+    ),
+    read(
+        "audio-half-damaged-refused",
+        "if bad > 2 * good:",
+        "if bad > good:",
+        BAD,
+        "more_than_two_thirds_of_damage_are_too_much",
+    ),
+    read(
+        "audio-any-rate-resampled",
+        "_RATES = range(1_000, 10_000_001)",
+        "_RATES = range(1, 1_000_000_001)",
+        BAD,
+        "bad_file_is_an_audio_error_that_names_it",
     ),
 )

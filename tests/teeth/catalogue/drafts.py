@@ -11,6 +11,11 @@ def drafted(name: str, file: str, before: str, after: str, *speaks: str, quick: 
                  quick=quick)  # fmt: skip
 
 
+def told(name: str, before: str, after: str) -> Fault:
+    test = "test_drafts.py::test_an_assistant_is_told_what_the_model_is_told"
+    return Fault(name, "drafts", "maxwhisper_impl/drafts.py", before, after, (f"tests/parity/{test}",), (test,))
+
+
 FAULTS = (
     drafted(
         "a-guess-taken-unseen",
@@ -72,5 +77,20 @@ FAULTS = (
         "elif True:",
         "a_draft_in_another_vocabulary",
         quick=True,
+    ),
+    told(
+        "an-assistant-hears-beyond-the-window",
+        "self.mel.window(window.seek, window.size)",
+        "self.mel.window(window.seek)",
+    ),
+    told(
+        "an-assistant-without-context",
+        "prompt = translate(encode_text(ours, options.prompt or []), ours, theirs)",
+        "prompt = []",
+    ),
+    told(
+        "an-assistant-always-with-times",
+        "prompt=prompt, without_timestamps=options.without_timestamps",
+        "prompt=prompt",
     ),
 )

@@ -162,8 +162,8 @@ FAULTS = (
         BATCHED,
         "int(around[::-1].argmin())",
         "int(around[::-1].argmax())",
-        (f"{OF_BATCHED}::test_cuts_lie_in_pauses", f"{OF_BATCHED}::test_pieces_are_all_there_is"),
-        ("test_batched.py::test_cuts_lie_in_pauses",),
+        (f"{T}test_cuts.py",),
+        ("test_cuts.py::test_cuts_lie_in_pauses",),
         quick=True,
     ),
     Fault(

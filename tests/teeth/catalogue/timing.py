@@ -84,6 +84,13 @@ FAULTS = (
         quick=True,
     ),
     times(
+        "a-wide-question-mark-ends-no-sentence",
+        TIMING,
+        'SENTENCE_ENDS = ".。!！?？"',
+        'SENTENCE_ENDS = ".。!！?"',
+        "marks_that_end_sentences_are_the_oracles",
+    ),
+    times(
         "words-from-the-window-on",
         TIMING,
         'offset = seconds(segment["seek"])',
