@@ -102,6 +102,8 @@ class Hearing:
 class HearingState(PicksOnHost):
     sure = 60.0
     """the logit of what comes next; of all others it is 0"""
+    no_speech = 0.0
+    """the logit of there being none"""
 
     def __init__(self, heard: Sequence[int], rows: int):
         self.heard = [*heard, TOKENIZER.eot]
@@ -110,6 +112,8 @@ class HearingState(PicksOnHost):
     def step(self, tokens: np.ndarray, at: Sequence[int] = (-1,)) -> np.ndarray:
         self.histories = [[*history, *row] for history, row in zip(self.histories, tokens.tolist(), strict=True)]
         logits = np.zeros((len(tokens), len(at), Hearing.dims.n_vocab), np.float32)
+        if len(at) > 1:  # the first position is that at which speech is told from none
+            logits[:, 0, TOKENIZER.no_speech] = self.no_speech
         for row, history in zip(logits, self.histories, strict=True):
             behind = len(history) - 1 - history.index(TOKENIZER.sot)
             row[-1, self.heard[min(behind, len(self.heard) - 1)]] = self.sure

@@ -66,3 +66,22 @@ def test_how_likely_the_rest_of_a_window_is_says_little() -> None:
     done = live(hearing, no_speech_threshold=0.0, temperature=(0.0, 0.2))
     texts = list(done.run(chunks(audio(9.0), [SECOND])))
     check(hearing, texts, done)
+
+
+class Deaf(Hearing):
+    """Its fifth and sixth passes are sure that nobody speaks."""
+
+    def start(self, features: np.ndarray, rows_per_window: int = 1) -> HearingState:
+        state = super().start(features, rows_per_window)
+        state.no_speech = 90.0 if len(self.passes) in (5, 6) else 0.0
+        return state
+
+
+def test_a_pass_without_speech_takes_back_nothing() -> None:
+    """Words that were final stay, and are not said again when the next pass hears them."""
+    hearing = Deaf()
+    done = live(hearing, logprob_threshold=None)
+    texts = list(done.run(chunks(audio(9.0), [SECOND])))
+    check(hearing, texts, done)
+    assert not texts[4].provisional
+    assert texts[6].provisional

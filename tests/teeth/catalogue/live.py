@@ -27,6 +27,12 @@ FAULTS = (
         "how_likely_the_rest_of_a_window_is_says_little",
     ),
     live(
+        "live-final-words-forgotten-in-silence",
+        "nothing = replace(self._result, tokens=self._final)",
+        "nothing = replace(self._result, tokens=[])",
+        "a_pass_without_speech_takes_back_nothing",
+    ),
+    live(
         "live-what-was-heard-once-leaves",
         "len(self._audio) - max(self._step, SAMPLE_RATE)",
         "len(self._audio) - SAMPLE_RATE",
