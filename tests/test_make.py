@@ -106,11 +106,11 @@ def test_the_report_is_of_the_runs_just_made(fakes: Fakes) -> None:
 def test_ci_runs_everything_and_fails_with_any_of_it(fakes: Fakes) -> None:
     (fakes.folder / "path").mkdir()
     fakes.fake(fakes.folder / "path" / "make")
-    status, calls = fakes.run(".ci/run")
+    status, calls = fakes.run("bash", ".ci/run")
     assert status == 0
     assert {re.sub(r"ARGS=.*", "…", call) for call in calls} == {
         "make lint", "make test", "make suite", "make teeth QUICK=1", "make fuzz", "make slow …"
     }  # fmt: skip
     for call in calls:
-        status, made = fakes.run(".ci/run", fails=call.partition(" ")[2])
+        status, made = fakes.run("bash", ".ci/run", fails=call.partition(" ")[2])
         assert (status, made) == (3, calls)
