@@ -42,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return save(small(), tmp_path, "ctranslate2")
 
 
+@pytest.mark.timeout(30)  # an alias followed in circles takes all memory
 @pytest.mark.parametrize(
     ("content", "said"),
     [
