@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,28 @@ class Fault:
         path.write_text(text.replace(self.before, self.after), encoding="utf-8")
 
 
+def judged(stage: str, name: str, file: str, before: str, after: str, test: str, *speaks: str, quick: bool = False,
+           checkpoint: str = "tiny.en") -> Fault:  # fmt: skip
+    """One that the whole file `test` is to see, and of it one of `speaks` first, named without their `test_`."""
+    places = tuple(f"{test.rpartition('/')[2]}::test_{each}" for each in speaks)
+    return Fault(name, stage, file, before, after, (test,), places, checkpoint, quick)
+
+
+def faults_of(stage: str, file: str, test: str) -> Callable[..., Fault]:
+    """`judged` for what one file is and one test file sees: (name, before, after, *speaks, quick=False)."""
+
+    def fault(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
+        return judged(stage, name, file, before, after, test, *speaks, quick=quick)
+
+    return fault
+
+
 def seen(name: str, stage: str, file: str, before: str, after: str, test: str, by: str, *, quick: bool = False,
          ) -> Fault:  # fmt: skip
-    """One that a single test of the file `test` is to see, named without its `test_`."""
+    """One that a single test of the file `test` is to see, named without its `test_`; all of its cases are run."""
     place = f"{test}::test_{by}"
-    return Fault(name, stage, file, before, after, (place,), (place.rpartition("/")[2],), quick=quick)
+    run = place.partition("[")[0]
+    return Fault(name, stage, file, before, after, (run,), (place.rpartition("/")[2],), quick=quick)
 
 
 def _regex(place: str) -> str:

@@ -1,13 +1,12 @@
 """Samples and mel frames."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, seen
 
 SOURCE = "maxwhisper_impl/audio.py"
 AUDIO, BAD, MEL = "tests/parity/test_audio.py", "tests/parity/test_bad_audio.py", "tests/parity/test_mel.py"
 
 def read(name: str, before: str, after: str, file: str, test: str) -> Fault:
-    place = f"{file.rpartition('/')[2]}::test_{test}"
-    return Fault(name, "audio", SOURCE, before, after, (f"{file}::test_{test}",), (place,))
+    return seen(name, "audio", SOURCE, before, after, file, test)
 
 
 FAULTS = (

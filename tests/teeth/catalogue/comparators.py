@@ -1,6 +1,6 @@
 """The suite's own comparators and ledger."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, faults_of
 
 COMPARE, LEDGER = "tests/compare.py", "tests/tolerances.py"
 OF_COMPARE, OF_LEDGER, OF_KERNELS = (
@@ -8,11 +8,7 @@ OF_COMPARE, OF_LEDGER, OF_KERNELS = (
 )
 
 
-def comparator(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_compare.py::test_{test}" for test in speaks)
-    return Fault(name, "comparators", COMPARE, before, after, (OF_COMPARE,), places, quick=quick)
-
-
+comparator = faults_of("comparators", COMPARE, OF_COMPARE)
 def ledger(name: str, before: str, after: str, test: str, *speaks: str, quick: bool = False) -> Fault:
     return Fault(name, "ledger", LEDGER, before, after, (test,), speaks, quick=quick)
 

@@ -1,6 +1,6 @@
 """From logits to tokens: filters, searches, the language, the tokenizer."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, faults_of
 
 FILTERS, BEAM, GREEDY, SEARCH, TASK, LANGUAGE, TOKENIZER = (
     f"maxwhisper_impl/{name}.py"
@@ -22,16 +22,8 @@ DECODING, SAMPLING, OPTIONS, OF_TOKENIZER = (
 BY_HAND, DETECTED = f"{T}test_beams.py", f"{T}test_detected_languages.py"
 
 
-def rule(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_filters.py::test_{test}" for test in speaks)
-    return Fault(name, "filters", FILTERS, before, after, (OF_FILTERS,), places, quick=quick)
-
-
-def tokens(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_tokenizer.py::test_{test}" for test in speaks)
-    return Fault(name, "tokenizer", TOKENIZER, before, after, (OF_TOKENIZER,), places, quick=quick)
-
-
+rule = faults_of("filters", FILTERS, OF_FILTERS)
+tokens = faults_of("tokenizer", TOKENIZER, OF_TOKENIZER)
 FAULTS = (
     rule(
         "blank-suppressed-at-every-step",

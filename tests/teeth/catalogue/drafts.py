@@ -1,19 +1,18 @@
 """Speculative decoding: what is guessed, and what of it is taken."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, judged, seen
 
 TESTS = "tests/parity/test_drafts.py"
 DECODING = "maxwhisper_impl/decoding"
 
 
 def drafted(name: str, file: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    return Fault(name, "drafts", file, before, after, (TESTS,), tuple(f"test_drafts.py::test_{s}" for s in speaks),
-                 quick=quick)  # fmt: skip
+    return judged("drafts", name, file, before, after, TESTS, *speaks, quick=quick)
 
 
 def told(name: str, before: str, after: str) -> Fault:
-    test = "test_drafts.py::test_an_assistant_is_told_what_the_model_is_told"
-    return Fault(name, "drafts", "maxwhisper_impl/drafts.py", before, after, (f"tests/parity/{test}",), (test,))
+    return seen(name, "drafts", "maxwhisper_impl/drafts.py", before, after, TESTS,
+                "an_assistant_is_told_what_the_model_is_told")  # fmt: skip
 
 
 FAULTS = (

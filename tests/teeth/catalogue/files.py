@@ -1,6 +1,6 @@
 """What goes in and out of the package as files: subtitles and other formats, corpora, scores, comparisons, the CLI."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, faults_of, judged
 
 WRITERS, SUBTITLES, CORPUS, SCORING, COMPARE, SYSTEMS, COMMANDS = (
     f"maxwhisper_impl/{name}.py"
@@ -10,16 +10,11 @@ T = "tests/parity/test_"
 
 
 def written(name: str, before: str, after: str, *speaks: str, file: str = WRITERS, quick: bool = False) -> Fault:
-    places = tuple(f"test_writers.py::test_{test}" for test in speaks)
     stage = "writers" if file == WRITERS else "subtitles"
-    return Fault(name, stage, file, before, after, (f"{T}writers.py",), places, quick=quick)
+    return judged(stage, name, file, before, after, f"{T}writers.py", *speaks, quick=quick)
 
 
-def compared(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_compare_command.py::test_{test}" for test in speaks)
-    return Fault(name, "compare", COMPARE, before, after, (f"{T}compare_command.py",), places, quick=quick)
-
-
+compared = faults_of("compare", COMPARE, f"{T}compare_command.py")
 FAULTS = (
     written(
         "milliseconds-cut-off",

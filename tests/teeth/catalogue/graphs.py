@@ -1,6 +1,6 @@
 """The encoder, the decoder and what feeds them: layer tests have to name the layer. Random weights compile as fast."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, judged
 
 MODEL, FUSED, RUNTIME = "maxwhisper_impl/model.py", "maxwhisper_impl/kernels/fused.py", "maxwhisper_impl/runtime.py"
 RANDOM = "random-128-mels"
@@ -17,8 +17,7 @@ def layer(name: str, before: str, after: str, speaks: str, *, file: str = MODEL,
 
 
 def cached(name: str, before: str, after: str, *speaks: str, file: str = RUNTIME, quick: bool = False) -> Fault:
-    places = tuple(f"test_cache.py::test_{test}" for test in speaks)
-    return Fault(name, "cache", file, before, after, (CACHE,), places, RANDOM, quick)
+    return judged("cache", name, file, before, after, CACHE, *speaks, quick=quick, checkpoint=RANDOM)
 
 
 FAULTS = (

@@ -1,14 +1,13 @@
 """Live speech from pass to pass, and its options."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, seen
 
 LIVE = "maxwhisper_impl/live.py"
 PASSES, OPTIONS, LOOP = (f"test_{name}.py" for name in ("live_passes", "live_options", "live"))
 
 
 def live(name: str, before: str, after: str, place: str, file: str = PASSES) -> Fault:
-    test = f"{file}::test_{place}"
-    return Fault(name, "live", LIVE, before, after, (f"tests/parity/{test.partition('[')[0]}",), (test,))
+    return seen(name, "live", LIVE, before, after, f"tests/parity/{file}", place)
 
 
 FAULTS = (

@@ -1,6 +1,6 @@
 """Whole recordings: windows and their context, temperatures, segments, batches, speech alone, live speech."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, faults_of
 
 TRANSCRIBE, FALLBACK, SEGMENTS, BATCHED, VAD, LIVE = (
     f"maxwhisper_impl/{name}.py" for name in ("transcribe", "fallback", "segments", "batched", "vad", "live")
@@ -25,21 +25,9 @@ def cut(name: str, before: str, after: str, quick: bool = False) -> Fault:
                  quick=quick)  # fmt: skip
 
 
-def speech(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_vad.py::test_{test}" for test in speaks)
-    return Fault(name, "vad", VAD, before, after, (OF_VAD,), places, quick=quick)
-
-
-def live(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_live.py::test_{test}" for test in speaks)
-    return Fault(name, "live", LIVE, before, after, (OF_LIVE,), places, quick=quick)
-
-
-def failing(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_fallback.py::test_{test}" for test in speaks)
-    return Fault(name, "fallback", FALLBACK, before, after, (OF_FALLBACK,), places, quick=quick)
-
-
+speech = faults_of("vad", VAD, OF_VAD)
+live = faults_of("live", LIVE, OF_LIVE)
+failing = faults_of("fallback", FALLBACK, OF_FALLBACK)
 FAULTS = (
     loop(
         "only-the-first-window",

@@ -1,15 +1,8 @@
 """MAX's own ops on a GPU that rounds its factors: what the parts are, and that all of them are multiplied."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import faults_of
 
-SPLIT, FILE = "maxwhisper_impl/kernels/split.py", "test_split.py"
-
-
-def split(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"{FILE}::test_{test}" for test in speaks)
-    return Fault(name, "kernels", SPLIT, before, after, (f"tests/parity/{FILE}",), places, quick=quick)
-
-
+split = faults_of("kernels", "maxwhisper_impl/kernels/split.py", "tests/parity/test_split.py")
 FAULTS = (
     split(
         "nothing-split-off",

@@ -1,6 +1,6 @@
 """The suite as a whole: what is collected, run by make, loaded under which name, remembered and scored."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, judged
 
 CONFTEST, MAKEFILE = "conftest.py", "Makefile"
 TRANSCRIPTS, ANSWERS = "tests/transcripts.py", "tests/oracle_answers.py"
@@ -9,9 +9,8 @@ TRANSCRIPTS, ANSWERS = "tests/transcripts.py", "tests/oracle_answers.py"
 def seeded(
     stage: str, name: str, file: str, before: str, after: str, test: str, *speaks: str, quick: bool = False
 ) -> Fault:
-    """`test`: the file below `tests` without ".py"; `speaks`: functions of it without "test_"."""
-    places = tuple(f"{test.rpartition('/')[2]}.py::test_{each}" for each in speaks)
-    return Fault(name, stage, file, before, after, (f"tests/{test}.py",), places, quick=quick)
+    """`test`: the file below `tests` without ".py"."""
+    return judged(stage, name, file, before, after, f"tests/{test}.py", *speaks, quick=quick)
 
 
 COLLECTED, MADE, FIXTURES, QUALITY = "test_collection", "test_make", "test_fixtures", "test_quality_verdicts"

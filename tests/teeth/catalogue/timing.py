@@ -1,21 +1,16 @@
 """Word times, and what they tell of hallucinations."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, faults_of, judged
 
 ALIGNMENT, TIMING, ODD = (f"maxwhisper_impl/{name}.py" for name in ("alignment", "timing", "hallucinations"))
 OF_TIMING, OF_ODD = "tests/parity/test_timing.py", "tests/parity/test_hallucinations.py"
 
 
 def times(name: str, file: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_timing.py::test_{test}" for test in speaks)
-    return Fault(name, "timing", file, before, after, (OF_TIMING,), places, quick=quick)
+    return judged("timing", name, file, before, after, OF_TIMING, *speaks, quick=quick)
 
 
-def odd(name: str, before: str, after: str, *speaks: str, quick: bool = False) -> Fault:
-    places = tuple(f"test_hallucinations.py::test_{test}" for test in speaks)
-    return Fault(name, "hallucinations", ODD, before, after, (OF_ODD,), places, quick=quick)
-
-
+odd = faults_of("hallucinations", ODD, OF_ODD)
 FAULTS = (
     times(
         "paths-prefer-the-diagonal-of-equals",

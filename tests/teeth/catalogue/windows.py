@@ -1,6 +1,6 @@
 """Windows by hand: options, languages, prompts and streams of samples; what is printed, reported and cut."""
 
-from tests.teeth.fault import Fault
+from tests.teeth.fault import Fault, seen
 
 TRANSCRIBE, BATCHED, FALLBACK, ASKED, VAD, TASK, GREEDY, CHOICES = (
     f"maxwhisper_impl/{name}.py"
@@ -19,8 +19,7 @@ TRANSCRIBE, BATCHED, FALLBACK, ASKED, VAD, TASK, GREEDY, CHOICES = (
 
 def window(name: str, before: str, after: str, place: str, *, file: str = TRANSCRIBE, stage: str = "transcribe",
            of: str = "windows") -> Fault:  # fmt: skip
-    test = f"test_{of}.py::test_{place}"
-    return Fault(name, stage, file, before, after, (f"tests/parity/{test.partition('[')[0]}",), (test,))
+    return seen(name, stage, file, before, after, f"tests/parity/test_{of}.py", place)
 
 
 def batch(name: str, before: str, after: str, place: str, of: str = "windows") -> Fault:
