@@ -34,8 +34,8 @@ class SplitOps(StockOps):
         ready = StockOps.prepare(tensors, dtype)
         for name, tensor in list(ready.items()):
             layer, _, kind = name.rpartition(".")
-            if kind == "weight" and tensor.ndim == 2 and (rest := tensor - tf32(tensor)).any():
-                ready |= {f"{layer}.high": tf32(tensor), f"{layer}.rest": rest}
+            if kind == "weight" and tensor.ndim == 2 and (tensor != (high := tf32(tensor))).any():
+                ready |= {f"{layer}.high": high, f"{layer}.rest": tensor - high}
         return ready
 
     def halves(self, x: TensorValue) -> tuple[TensorValue, TensorValue]:
