@@ -118,7 +118,8 @@ class Corpora:
         sample = read_samples([audio], reference=reference, say=said.append)[0]
         demand(damaged or len(sample.audio) == 8000, f"{len(sample.audio)} samples")
         if reference is not None:
-            demand(sample.text == Path(reference).read_text(encoding="utf-8"), f"the reference became {sample.text!r}")
+            written = Path(reference).read_bytes().decode("utf-8").removeprefix("\ufeff")
+            demand(sample.text == written, f"the reference became {sample.text!r}")
         return "text" if sample.text else "empty"
 
     def write(self, folder: Path, chapter: Path, rows: list[Any] | None = None) -> None:
