@@ -43,7 +43,7 @@ SLOW = {
     "perf/test_cold_start.py": ["cold_start"],
     "perf/test_fastest.py": ["encode", "step", "batch", "reading", "batched"],
     "perf/test_memory.py": ["no_more_than_the_original", "an_hour"],
-    "perf/test_speed.py": ["encode", "decode", "transcribe"],
+    "perf/test_speed.py": ["mel", "encode", "decode", "transcribe"],
     "quality/test_batches.py": ["no_worse_than_faster_whispers_batches"],
     "quality/test_dtypes.py": ["no_worse_than_float32"],
     "quality/test_live.py": ["short_clips"],

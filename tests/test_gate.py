@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from maxwhisper_impl.history import Key, Row, Run
 from tests.perf import gate
-from tests.perf.noise import FLOOR, Level, baseline, level, levels, machine_variance
 from tests.perf.power import recorded_noise
 from tests.perf.verdicts import (
     ALPHA,
@@ -23,7 +20,6 @@ from tests.perf.verdicts import (
     SLOWER,
     WINDOW,
     Finding,
-    decide,
     judge,
     unfit,
 )
@@ -131,7 +127,7 @@ def test_the_last_runs_count(recorder: Recorder) -> None:
     history = recorder.history(5) + [recorder.run({"encode": 1.3}) for _ in range(WINDOW)]
     told = judge(recorder.run({"encode": 1.3}), history)
     assert by_case(told)["encode"] == {NOT_SLOWER}
-    assert {finding.runs for finding in told} == {WINDOW} == {10}
+    assert {finding.runs for finding in told} == {WINDOW} == {20}
     assert by_case(judge(recorder.run({"encode": 1.5}), history))["encode"] == {SLOWER}
 
 
@@ -239,80 +235,3 @@ def test_all_rows_together_raise_the_false_alarm(recorder: Recorder) -> None:
     alone = Run(**{**vars(new), "rows": dict(list(new.rows.items())[:1])})
     narrow = next(f for f in judge(alone, history) if f.key == wide.key and f.figure == wide.figure)
     assert wide.high - wide.low > 1.05 * (narrow.high - narrow.low)
-
-
-centres = st.floats(-3, 3, allow_nan=False)
-spreads = st.floats(0, 0.05)
-
-
-@given(st.lists(st.tuples(centres, spreads), min_size=3, max_size=8), centres, spreads, st.floats(0.031, 2))
-@settings(deadline=None, max_examples=200)
-def test_properties_of_a_verdict(runs: list[tuple[float, float]], now: float, within: float, more: float) -> None:
-    """What is not slower than its interval is not called so; what is slower stays so if it gets slower still."""
-    key: Any = ("case", "checkpoint", "peer", "float32", "cpu")
-    earlier = [Level(centre, spread, 15) for centre, spread in runs]
-    old = baseline(earlier, machine_variance([earlier]))
-    assert old.between >= FLOOR
-    time = decide(key, "time", Level(now, within, 15), old, "", ALPHA)
-    ratio = decide(key, "ratio", Level(2 * old.centre - now, within, 15), old, "", ALPHA)
-    assert (time.verdict, time.slower) == (ratio.verdict, pytest.approx(ratio.slower, rel=1e-6, abs=1e-9))
-    assert (time.verdict == SLOWER) <= (time.low > 0)
-    assert time.verdict == NOT_SLOWER or now > old.centre
-    worse = decide(key, "time", Level(now + more, within, 15), old, "", ALPHA)
-    assert time.verdict == NOT_SLOWER or worse.verdict == SLOWER
-    sure = decide(key, "time", Level(old.centre + np.log1p(time.sees) + 1e-6, within, 15), old, "", ALPHA)
-    assert sure.verdict == SLOWER
-
-
-def test_one_stalled_block_moves_nothing() -> None:
-    blocks = np.random.default_rng(0).normal(0, 0.02, 15)
-    stalled = blocks.copy()
-    stalled[3] += 5
-    a, b = level(blocks), level(stalled)
-    assert b.centre == pytest.approx(a.centre, abs=0.015)
-    assert b.within == pytest.approx(a.within, rel=0.5)
-
-
-def test_a_figure_is_that_of_the_quick_rounds() -> None:
-    """However the slow two thirds of them scatter: a busy neighbour is no slower code."""
-    random = np.random.default_rng(0)
-    quiet = np.exp(random.normal(0, 0.01, (2, 60)))
-    busy = quiet * np.where(np.arange(60) % 3 == 0, 1, random.uniform(1.1, 2, (2, 60)))
-    alone, beside = levels(0.2 * quiet[0], 0.3 * quiet[1]), levels(0.2 * busy[0], 0.3 * busy[1])
-    for figure, want in {"ratio": np.log(1.5), "time": np.log(0.2)}.items():
-        assert alone[figure].centre == pytest.approx(want, abs=0.02)
-        assert beside[figure].centre == pytest.approx(alone[figure].centre, abs=0.02)
-        assert beside[figure].within < 0.02
-        assert alone[figure].blocks == 30
-    slower = levels(1.1 * 0.2 * busy[0], 0.3 * busy[1])
-    assert slower["time"].centre - beside["time"].centre == pytest.approx(np.log(1.1))
-    assert slower["ratio"].centre - beside["ratio"].centre == pytest.approx(-np.log(1.1))
-
-
-def test_the_standard_error_of_a_figure_is_one() -> None:
-    random = np.random.default_rng(0)
-    found = [levels(*np.exp(random.normal(0, 0.02, (2, 60)))) for _ in range(400)]
-    for figure in ("ratio", "time"):
-        scatter = np.std([each[figure].centre for each in found])
-        assert np.sqrt(np.mean([each[figure].within ** 2 for each in found])) == pytest.approx(scatter, rel=0.15)
-
-
-def test_the_standard_error_is_one() -> None:
-    random = np.random.default_rng(0)
-    levels = [level(random.normal(0, 0.02, 15)) for _ in range(2000)]
-    scatter = np.std([each.centre for each in levels])
-    assert np.sqrt(np.mean([each.within**2 for each in levels])) == pytest.approx(scatter, rel=0.15)
-
-
-def test_the_variance_between_runs_is_found() -> None:
-    random = np.random.default_rng(0)
-
-    def rows(count: int, runs: int, between: float) -> list[list[Level]]:
-        return [[level(random.normal(random.normal(0, between), 0.02, 15)) for _ in range(runs)] for _ in range(count)]
-
-    for runs in (3, 6):
-        variance, freedom = machine_variance(rows(200, runs, 0.03))
-        assert freedom == 200 * (runs - 1)
-        assert variance**0.5 == pytest.approx(0.03, rel=0.1)
-    assert machine_variance(rows(12, 6, 0.02) + rows(2, 6, 3.0))[0] ** 0.5 == pytest.approx(0.02, rel=0.5)
-    assert machine_variance([[Level(0, 0.01, 15)]]) == (FLOOR**2, 0)

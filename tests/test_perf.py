@@ -41,6 +41,8 @@ class System:
     def mel(self, audio: np.ndarray) -> np.ndarray:
         return self._answer(np.ones((80, 3000), np.float32))
 
+    long_mel = mel
+
     def encode(self, mel: np.ndarray) -> np.ndarray:
         return self._answer(np.ones((1, 10, 10), np.float32))
 
@@ -51,7 +53,7 @@ class System:
         return self._answer({"text": " and so on"})
 
 
-@pytest.mark.parametrize("case", ["test_mel", "encode", "decode", "transcribe"])
+@pytest.mark.parametrize("case", ["mel", "encode", "decode", "transcribe"])
 def test_the_peer_is_what_is_timed_against(case: str) -> None:
     """The race's first call asks the system under test alone, its second the peer alone."""
     model, peer, oracle, asked = System(), System(), System(), []

@@ -29,7 +29,7 @@ from maxwhisper_impl.history import Key, Row, Run, choose, read_history
 from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
-from tests.perf.noise import quick
+from tests.perf.noise import RESAMPLES, quick
 from tests.perf.recording import HISTORY
 from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, contested, counting, judge, unfit
 
@@ -67,12 +67,29 @@ def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
         unbiased = np.sqrt(len(there) / (len(there) - 1))  # runs lie nearer to their own centre than to the true one
         blocks = [each - _level(each) for each in there]
         newest = next(row for row in reversed(fit) if row is not None)
-        found[key] = Noise(newest, centre, (middles - centre) * unbiased, blocks)
+        found[key] = Noise(newest, centre, unexplained((middles - centre) * unbiased, blocks), blocks)
     if not found:
         raise HistoryError(
             f"{len(runs)} runs, and no row that {MIN_RUNS} of them timed in quiet; make perf-full adds a run"
         )
     return found
+
+
+def unexplained(between: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """`between`, [runs, 2 sides], drawn together by what the runs' own rounds explain of it: blocks that are drawn
+    again bring that along once more. No variance falls below zero."""
+    lies = between[~np.isnan(between).any(axis=1)]
+    total = lies.T @ lies / len(lies) + 1e-12 * np.eye(2)
+    root = np.linalg.cholesky(total)
+    back = np.linalg.inv(root)
+    share, axes = np.linalg.eigh(back @ (total - np.mean([_uncertainty(each) for each in blocks], axis=0)) @ back.T)
+    return between @ (root @ (axes * np.sqrt(share.clip(0, 1))) @ axes.T @ back).T
+
+
+def _uncertainty(blocks: np.ndarray) -> np.ndarray:
+    """Of a run's level: the covariance of the two sides."""
+    draws = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
+    return np.cov(_level(blocks[draws]), rowvar=False)
 
 
 def _rounds(row: Row) -> np.ndarray:
@@ -82,8 +99,8 @@ def _rounds(row: Row) -> np.ndarray:
 
 
 def _level(rounds: np.ndarray) -> np.ndarray:
-    """[2 sides]"""
-    return quick(np.moveaxis(rounds, -1, 0))
+    """[..., 2 sides], of [..., blocks, 2 rounds, 2 sides]"""
+    return np.moveaxis(quick(np.moveaxis(rounds, -1, 0)), 0, -1)
 
 
 class World:

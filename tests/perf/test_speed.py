@@ -21,7 +21,7 @@ pytestmark = pytest.mark.first_checkpoint
 if TYPE_CHECKING:
     from maxwhisper_impl.weights import Checkpoint
 
-SMOKE, FULL = 4, 40
+SMOKE, FULL, MANY = 4, 40, 80
 GATES = {("encode", "tiny.en"): 1.0, ("transcribe", "tiny.en", "faster-whisper"): 1.2}
 """Least ratio, at the lower end of the interval, by case and checkpoint, of one peer or of each."""
 
@@ -35,6 +35,14 @@ def gate(case: str, checkpoint: Checkpoint, peer: Peer, got: Ratio) -> None:
         compare.assert_ratio(
             f"{case} {name} / {peer.name}", got.median, got.low, got.high, at_least=least, validity=got.validity
         )
+
+
+def mel(
+    model: Model, oracle: Model, peer: Peer, spoken: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
+) -> Ratio:
+    audio, case = spoken.audio, f"mel {checkpoint.dims.n_mels} {spoken.clip.seconds:.0f} s"
+    compare.assert_tensor(case, model.long_mel(audio), oracle.long_mel(audio), "mel")
+    return race(case, lambda: model.long_mel(audio), lambda: peer.model.long_mel(audio), rounds)
 
 
 def encode(
@@ -79,15 +87,10 @@ def transcribe(
     )
 
 
-@pytest.mark.parametrize(
-    "rounds", [pytest.param(SMOKE, id="smoke"), pytest.param(FULL, id="full", marks=pytest.mark.slow)]
-)
-def test_mel(
-    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint, rounds: int
+def test_mel_smoke(
+    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
-    audio = utterance.audio
-    compare.assert_tensor("mel", model.mel(audio), oracle.mel(audio), "mel")
-    race(f"mel {checkpoint.dims.n_mels}", lambda: model.mel(audio), lambda: peer.model.mel(audio), rounds)
+    mel(model, oracle, peer, utterance, race, checkpoint, SMOKE)
 
 
 def test_encode_smoke(
@@ -103,6 +106,11 @@ def test_decode_smoke(
 
 
 @pytest.mark.slow
+def test_mel(model: Model, oracle: Model, peer: Peer, reading: Spoken, race: Race, checkpoint: Checkpoint) -> None:
+    mel(model, oracle, peer, reading, race, checkpoint, MANY)
+
+
+@pytest.mark.slow
 @pytest.mark.small_dims
 def test_encode(
     model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
@@ -113,9 +121,9 @@ def test_encode(
 @pytest.mark.slow
 @pytest.mark.small_dims
 def test_decode(
-    model: Model, oracle: Model, peer: Peer, utterance: Spoken, race: Race, checkpoint: Checkpoint
+    model: Model, oracle: Model, peer: Peer, sentence: Spoken, race: Race, checkpoint: Checkpoint
 ) -> None:
-    gate("decode", checkpoint, peer, decode(model, oracle, peer, utterance, race, checkpoint, FULL))
+    gate("decode", checkpoint, peer, decode(model, oracle, peer, sentence, race, checkpoint, MANY))
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ CALM = 0.10
 CONTESTED = 0.2
 MIN_RUNS = 3
 MIN_BLOCKS = 8
-WINDOW = 10
+WINDOW = 20
 """Earlier runs that count: the last ones."""
 
 
@@ -189,7 +189,8 @@ def too_little(runs: int, left_out: Counter[str]) -> str:
 
 
 def decide(key: Key, figure: str, new: Level, old: Baseline, commit: str, alpha: float) -> Finding:
-    change = new.centre - old.centre
+    expected = old.expected(new)
+    change = new.centre - expected
     change = -change if figure == "ratio" else change  # our time is the ratio's denominator
     spread, critical = old.spread(new), old.critical(alpha)
     smallest = float(np.log1p(SMALLEST))
@@ -199,7 +200,7 @@ def decide(key: Key, figure: str, new: Level, old: Baseline, commit: str, alpha:
         key,
         figure,
         SLOWER if slower else NOT_SLOWER,
-        before=float(np.exp(old.centre)),
+        before=float(np.exp(expected)),
         now=float(np.exp(new.centre)),
         slower=float(np.expm1(change)),
         low=float(np.expm1(change - critical * spread)),

@@ -15,14 +15,14 @@ BASELINES, DIFFERENCES, TRANSCRIPTS, OPENAI, RATIO, PERF, SPEED, WER = (
         "quality/wer",
     )
 )
-OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_GATE, OF_PERF, OF_WER, OF_LOGITS, OF_VERDICTS = (
+OF_ADAPTERS, OF_BASELINES, OF_DIFFERENCES, OF_RATIO, OF_NOISE, OF_PERF, OF_WER, OF_LOGITS, OF_VERDICTS = (
     f"tests/{name}.py"
     for name in (
         "test_adapters",
         "test_baselines",
         "test_differences",
         "test_ratio",
-        "test_gate",
+        "test_noise",
         "test_perf",
         "test_wer",
         "parity/test_logits",
@@ -208,8 +208,56 @@ FAULTS = (
         "tests/perf/noise.py",
         "ordered[..., : -(-ordered.shape[-1] // QUICK)]",
         "ordered",
-        OF_GATE,
-        "test_gate.py::test_a_figure_is_that_of_the_quick_rounds",
+        OF_NOISE,
+        "test_noise.py::test_a_figure_is_that_of_the_quick_rounds",
+    ),
+    perf(
+        "a-pair-of-slow-rounds",
+        "tests/perf/noise.py",
+        "return quick(rounds[..., 1:]) - quick(rounds[..., :1])",
+        "return rounds[..., 1].mean(-1) - rounds[..., 0].mean(-1)",
+        OF_NOISE,
+        "test_noise.py::test_a_pair_is_that_of_the_quick_rounds",
+    ),
+    perf(
+        "the-state-says-nothing",
+        "tests/perf/noise.py",
+        "self.centre + self.trend.slope * (new.state - self.trend.middle)",
+        "self.centre",
+        OF_NOISE,
+        "test_noise.py::test_the_state_of_the_machine_is_no_noise",
+    ),
+    perf(
+        "a-slope-of-two-runs",
+        "tests/perf/noise.py",
+        "if len(runs) > 2 else 0.0",
+        "if len(runs) > 1 else 0.0",
+        OF_NOISE,
+        "test_noise.py::test_two_runs_and_one_state_have_no_slope",
+    ),
+    perf(
+        "a-slope-out-of-nothing",
+        "tests/perf/noise.py",
+        "+ (SCATTER / SLOPE) ** 2",
+        "+ 1e-12",
+        OF_NOISE,
+        "test_noise.py::test_two_runs_and_one_state_have_no_slope",
+    ),
+    perf(
+        "far-away-is-as-sure",
+        "tests/perf/noise.py",
+        "(1 + few + away)",
+        "(1 + few)",
+        OF_NOISE,
+        "test_noise.py::test_far_from_what_was_seen_less_is_sure",
+    ),
+    perf(
+        "a-time-of-the-peer",
+        "tests/perf/noise.py",
+        '"ratio": float(quick(b)), "time": 0.0',
+        '"ratio": float(quick(b)), "time": float(quick(b))',
+        OF_NOISE,
+        "test_noise.py::test_a_figure_is_that_of_the_quick_rounds",
     ),
     perf(
         "ours-raced-against-ours",

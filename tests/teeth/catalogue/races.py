@@ -58,9 +58,9 @@ FAULTS = (
     perf(
         "our-mel-timed-as-the-peers",
         SPEED,
-        "lambda: model.mel(audio), lambda: peer.model.mel(audio), rounds",
-        "lambda: model.mel(audio), lambda: model.mel(audio), rounds",
-        "test_perf::the_peer_is_what_is_timed_against[test_mel]",
+        "lambda: model.long_mel(audio), lambda: peer.model.long_mel(audio), rounds",
+        "lambda: model.long_mel(audio), lambda: model.long_mel(audio), rounds",
+        "test_perf::the_peer_is_what_is_timed_against[mel]",
     ),
     perf(
         "no-gate-for-encoding",
