@@ -70,13 +70,18 @@ parity quality: $(STAMP)
 suite: $(STAMP)
 	@$(PYTEST) -m 'not (parity or quality or perf or slow)' $(ARGS)
 
+perf perf-full: GATE = $(BIN)/python -m tests.perf.gate .benchmarks/$@.json
 perf: TESTS := perf and not slow
 perf-full: TESTS := perf and not fastest
 perf-full: KEEP := --keep
 perf perf-full: $(STAMP)
-	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json
+	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json .benchmarks/$@-again.json
 	@status=0; $(PYTEST) -m '$(TESTS)' --benchmark-json .benchmarks/$@.json $(ARGS) || status=$$?; \
-	    $(BIN)/python -m tests.perf.gate .benchmarks/$@.json $(KEEP) || status=$$?; exit $$status
+	    $(GATE) $(KEEP) --tests .benchmarks/$@.txt || gated=$$?; \
+	    if [ "$$gated" = 3 ]; then echo 'slower: measured again'; gated=0; \
+	        $(PYTEST) @.benchmarks/$@.txt --benchmark-json .benchmarks/$@-again.json $(ARGS) || status=$$?; \
+	        $(GATE) $(KEEP) --again .benchmarks/$@-again.json || gated=$$?; fi; \
+	    exit $$(( status ? status : gated + 0 ))
 
 slowdowns power: $(STAMP)
 	@$(BIN)/python -m tests.perf.$@ $(ARGS)

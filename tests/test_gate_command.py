@@ -11,7 +11,7 @@ from maxwhisper_impl.errors import HistoryError
 from maxwhisper_impl.history import Run, read_history, read_run
 from tests.perf import gate
 from tests.perf.verdicts import SLOWER, judge
-from tests.recorded import SECONDS, Recorder, row
+from tests.recorded import PEERS, SECONDS, Recorder, row
 
 
 def run_gate(run: Run, folder: Path, *options: str) -> int:
@@ -63,6 +63,34 @@ def test_the_command_fails_and_says_why(
     again = recorder.run({"encode": 1.3})
     assert run_gate(again, history, "--accept", "twice as exact") == 0
     assert read_history(history, pytest.fail)[-1].accepted == "twice as exact"
+
+
+@pytest.mark.parametrize(("second", "status", "kept"), [(1.0, 0, "passed"), (1.3, 1, "regressed")])
+def test_what_is_slower_is_measured_again(
+    two: tuple[Recorder, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], second: float, status: int, kept: str
+) -> None:
+    recorder, history = two
+    tests = tmp_path / "tests.txt"
+    new = recorder.run({"encode": 1.3})
+    assert run_gate(new, history, "--keep", "--tests", str(tests)) == gate.MEASURE_AGAIN == 3
+    timed = [f"tests/perf/test_speed.py::test_encode[{peer}-tiny.en]" for peer in PEERS]
+    assert tests.read_text().splitlines() == timed
+    assert len(list(history.iterdir())) == 5
+    capsys.readouterr()
+    again = recorder.run({"encode": second})
+    assert run_gate(new, history, "--keep", "--again", str(again.path)) == status
+    printed = capsys.readouterr()
+    assert ("slower when measured again" in printed.out.replace("\n", " ")) == (status == 0)
+    assert ("encode" in printed.err) == (status == 1)
+    newest = read_history(history, pytest.fail)[-1]
+    assert (newest.rows, newest.gate) == (new.rows, kept)
+
+
+def test_what_is_not_slower_is_not_measured_again(two: tuple[Recorder, Path], tmp_path: Path) -> None:
+    recorder, history = two
+    assert run_gate(recorder.run(), history, "--keep", "--tests", str(tmp_path / "tests.txt")) == 0
+    assert not (tmp_path / "tests.txt").exists()
+    assert len(list(history.iterdir())) == 6
 
 
 def test_no_history_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,15 +13,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FAKE = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"
-case "$*" in *"$FAILS"*) exit 3;; esac
+case "$*" in *"$FAILS"*) exit "$STATUS";; esac
 """
 """Takes the place of any program: notes what it was asked for, and fails where that holds a text."""
 TARGETS = (
     "compare", "report", "test", "parity", "quality", "suite", "perf", "perf-full", "fastest", "sweep", "roofline",
     "slowdowns", "power", "slow", "teeth", "fuzz", "soak", "coverage", "lint",
 )  # fmt: skip
-RUNS = {"report": ("build/compare.json", "build/suite.json"), "perf": (".benchmarks/perf.json",),
-        "perf-full": (".benchmarks/perf-full.json",), "fastest": (".benchmarks/fastest.json",)}  # fmt: skip
+RUNS = {"report": ("build/compare.json", "build/suite.json"), "fastest": (".benchmarks/fastest.json",),
+        "perf": (".benchmarks/perf.json", ".benchmarks/perf-again.json"),
+        "perf-full": (".benchmarks/perf-full.json", ".benchmarks/perf-full-again.json")}  # fmt: skip
 """What a target writes first and reads then."""
 
 
@@ -44,11 +45,11 @@ class Fakes:
         path.write_text(FAKE)
         path.chmod(0o755)
 
-    def run(self, *command: str, fails: str = "nothing") -> tuple[int, list[str]]:
+    def run(self, *command: str, fails: str = "nothing", by: int = 1) -> tuple[int, list[str]]:
         """Exit status, and what was called."""
         self.calls.write_text("")
         paths = f"{self.folder / 'path'}:{os.environ['PATH']}"
-        variables = {"PATH": paths, "CALLS": str(self.calls), "FAILS": fails}
+        variables = {"PATH": paths, "CALLS": str(self.calls), "FAILS": fails, "STATUS": str(by)}
         done = subprocess.run(command, cwd=self.folder, env=variables, capture_output=True, text=True, check=False)
         return done.returncode, self.calls.read_text().splitlines()
 
@@ -85,11 +86,24 @@ def test_full_measurements_are_kept_and_compared_with_no_other(fakes: Fakes) -> 
     for target, kept in (("perf", ""), ("perf-full", " --keep")):
         pytest_, gate = fakes.run("make", target)[1]
         assert f"--benchmark-json .benchmarks/{target}.json" in pytest_
-        assert gate.rstrip() == f"python -m tests.perf.gate .benchmarks/{target}.json{kept}"
+        assert gate == f"python -m tests.perf.gate .benchmarks/{target}.json{kept} --tests .benchmarks/{target}.txt"
     pytest_, shown = fakes.run("make", "fastest")[1]
     assert "tests/perf/test_fastest.py" in pytest_
     assert "--benchmark-json .benchmarks/fastest.json" in pytest_
     assert shown == "python -m tests.perf.fastest .benchmarks/fastest.json"
+
+
+@pytest.mark.parametrize("target", ["perf", "perf-full"])
+def test_what_is_slower_is_measured_again(fakes: Fakes, target: str) -> None:
+    run = f".benchmarks/{target}"
+    status, (*first, pytest_, gate) = fakes.run("make", target, fails="--tests", by=3)
+    assert (status, first) == (0, fakes.run("make", target)[1])
+    assert pytest_.rstrip() == f"python -m pytest @{run}.txt --benchmark-json {run}-again.json"
+    assert gate.rstrip() == first[1].replace(f"--tests {run}.txt", f"--again {run}-again.json")
+    status, calls = fakes.run("make", target, fails="tests.perf.gate", by=3)
+    assert (status != 0, len(calls)) == (True, 4)
+    status, calls = fakes.run("make", target, fails="--tests", by=1)
+    assert (status != 0, calls) == (True, first)
 
 
 def test_the_report_is_of_the_runs_just_made(fakes: Fakes) -> None:

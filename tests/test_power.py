@@ -25,9 +25,20 @@ def test_noise_is_what_was_recorded(tmp_path: Path) -> None:
     assert within.std() == pytest.approx(0.01, rel=0.15)
 
 
+def test_what_rounds_explain_is_no_noise_between_runs(tmp_path: Path) -> None:
+    """Blocks drawn again bring it along: it would count twice."""
+    runs = Recorder(tmp_path, within=0.06, between=0.01, clock=0.03).history(40)
+    apart = np.concatenate([each.between for each in recorded_noise(runs).values()])
+    apart = apart[np.isfinite(apart).all(axis=1)]
+    assert (apart[:, 1] - apart[:, 0]).std() == pytest.approx(0.01, rel=0.4)  # as recorded, it is 0.02
+    assert apart.mean(axis=1).std() == pytest.approx(0.03, rel=0.15)
+    still = Recorder(tmp_path, within=0.06, between=0, clock=0).history(40)[-40:]
+    assert np.nanstd(np.concatenate([each.between for each in recorded_noise(still).values()])) < 0.006
+
+
 def test_made_up_runs_scatter_like_recorded_ones(tmp_path: Path) -> None:
     runs = Recorder(tmp_path, within=0.01, between=0.02, clock=0.05).history(10)
-    world = World(runs, 15)
+    world = World(runs)
     made = [world.run(day) for day in range(300)]
     for key, noise in world.noise.items():
         levels = np.array([np.median(np.log(run.rows[key].ours)) for run in made])
@@ -42,7 +53,7 @@ def test_a_quiet_machine_keeps_the_promise_and_a_loud_one_does_not(tmp_path: Pat
     for name, noise in {"quiet": 0.004, "loud": 0.06}.items():
         (tmp_path / name).mkdir()
         runs = Recorder(tmp_path / name, within=0.005, between=noise, clock=noise).history(8)
-        answers[name] = simulate(World(runs, 15), 8, 60)
+        answers[name] = simulate(World(runs), 8, 60)
     assert answers["quiet"].least == 60
     assert answers["loud"].least < 30
     assert all(answer.false_alarms <= 3 for answer in answers.values())
@@ -51,7 +62,7 @@ def test_a_quiet_machine_keeps_the_promise_and_a_loud_one_does_not(tmp_path: Pat
 def test_a_gate_that_sees_nothing_has_no_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = Recorder(tmp_path, within=0.005).history(5)
     monkeypatch.setattr(power, "slowed", lambda run, factor: run)
-    assert simulate(World(runs, 15), 5, 20).least == 0
+    assert simulate(World(runs), 5, 20).least == 0
 
 
 def test_the_hardest_case_counts() -> None:
@@ -74,14 +85,14 @@ def test_a_slowed_run_is_slower(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, within=0.004, between=0.003, clock=0.003)
     recorder.history(2)
-    options = ["--history", str(tmp_path), "--runs", "4", "--blocks", "15", "--draws", "400"]
+    options = ["--history", str(tmp_path), "--runs", "4", "--times", "1", "--draws", "400"]
     assert power.main(options) == 2
     assert "2 runs, and no row that 3 of them timed in quiet" in capsys.readouterr().err
     recorder.history(2)
     assert power.main(options) == 0
     printed = capsys.readouterr().out
-    assert "in force: 4 runs, 15 blocks: enough" in printed
-    assert "needed: 4 earlier runs of 15 blocks" in printed
+    assert "in force: 4 runs: enough" in printed
+    assert "needed: 4 earlier runs, 1 × as long" in printed
     recorder.between = recorder.clock = 0.2
     recorder.history(4)
     assert power.main([*options[:-1], "20"]) == 1

@@ -1,9 +1,12 @@
 """Compares a run with the history of this kind of machine.
 
-    python -m tests.perf.gate RUN.json [--history DIR] [--keep] [--accept REASON] [--summary FILE]
+    python -m tests.perf.gate RUN.json [--tests FILE | --again RUN.json] [--history DIR] [--keep] [--accept REASON]
+                              [--summary FILE]
 
 RUN.json is what `pytest -m perf --benchmark-json RUN.json` wrote. Prints a table; the exit status is 1 if a row is
-slower, 2 if a file cannot be read or written. `--keep` puts the run into the history, with the verdict: a run that is
+slower, 2 if a file cannot be read or written. `--tests` names a file to write the tests of the slower cases into, for
+`pytest @FILE` to measure them again: the exit status is 3 then, and nothing is kept. `--again` is the run of those: what
+is not slower in it is not slower. `--keep` puts the run into the history, with the verdict: a run that is
 slower is kept, but no later one is compared with it. `--accept` keeps it as the new measure, and says why.
 `--summary` appends the table as Markdown; where $GITHUB_STEP_SUMMARY is set, to that file.
 """
@@ -23,13 +26,14 @@ from rich.table import Table
 
 from maxwhisper_impl.errors import MaxWhisperError
 from maxwhisper_impl.files import write_whole
-from maxwhisper_impl.history import Run, read_history, read_run
+from maxwhisper_impl.history import Run, read_history, read_row, read_run
 from maxwhisper_impl.status import complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf import fastest
 from tests.perf.recording import HISTORY
-from tests.perf.verdicts import ALPHA, NO_VERDICT, NOT_SLOWER, SLOWER, Finding, judge
+from tests.perf.verdicts import NO_VERDICT, NOT_SLOWER, ONCE, SLOWER, Finding, confirmed, judge
 
+MEASURE_AGAIN = 3
 COLUMNS = ("case", "against", "figure", "before", "now", "time", "interval", "sees", "runs", "commit", "verdict")
 
 
@@ -46,7 +50,7 @@ def cells(finding: Finding) -> tuple[str, ...]:
         f"{finding.sees:.1%}",
         str(finding.runs),
         finding.commit[:9],
-        finding.verdict,
+        finding.verdict + finding.reason,
     )
 
 
@@ -66,7 +70,7 @@ def headline(run: Run, findings: Sequence[Finding]) -> str:
 
 
 EXPLAINED = (
-    f"time: change of our time, in the interval that clean runs exceed upwards in {ALPHA:.0%} of all runs · "
+    f"time: change of our time, in the interval that clean runs exceed upwards in {ONCE:.0%} of all runs · "
     "sees: the slow-down that would be found in 95 of 100 runs"
 )
 
@@ -90,6 +94,14 @@ def markdown(run: Run, findings: Sequence[Finding]) -> str:
     return "\n".join([f"### Speed: {headline(run, findings)}", "", *slower, "", *lines, "", EXPLAINED, ""])
 
 
+def tests_of(run: Run, findings: Sequence[Finding]) -> list[str]:
+    """The tests that timed the slower cases, beside whichever peer."""
+    slower = {finding.key.what for finding in findings if finding.verdict == SLOWER}
+    timed = json.loads(run.path.read_text(encoding="utf-8"))["benchmarks"]
+    rows = [(test["fullname"], read_row(test)) for test in timed]
+    return [name for name, row in rows if row is not None and row.key.what in slower]
+
+
 def keep(run: Run, folder: Path, gate: str, accepted: str | None = None) -> Path:
     """Writes the run into the history, whole or not at all; named by time, machine and commit."""
     data = json.loads(run.path.read_text(encoding="utf-8"))
@@ -108,6 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "python -m tests.perf.gate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", type=Path, metavar="RUN.json")
+    second = parser.add_mutually_exclusive_group()
+    second.add_argument("--tests", type=Path, metavar="FILE", help="where to write what has to be measured again")
+    second.add_argument("--again", type=Path, metavar="RUN.json", help="the second measurement of what was slower")
     parser.add_argument("--history", type=Path, default=HISTORY, metavar="DIR", help="recorded runs")
     parser.add_argument("--keep", action="store_true", help="put the run into the history")
     parser.add_argument("--accept", metavar="REASON", help="keep it as the new measure, slower or not")
@@ -115,8 +130,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         run = read_run(options.run)
-        findings = judge(run, read_history(options.history, warn))
+        history = read_history(options.history, warn)
+        findings = judge(run, history)
+        if options.again:
+            findings = confirmed(findings, judge(read_run(options.again), history))
         show(run, findings)
+        if options.tests and verdict(findings) == "regressed":
+            write_whole(options.tests, "".join(f"{name}\n" for name in tests_of(run, findings)).encode())
+            return MEASURE_AGAIN
         fastest.show(fastest.choose(run.rows.values()))
         if options.summary:
             with open(options.summary, "a", encoding="utf-8") as file:

@@ -1,12 +1,14 @@
 """What the gate can see on recorded noise: how often it finds a slow-down of 10 %, and how often one that is not there.
 
-    python -m tests.perf.power [--history DIR] [--machine FINGERPRINT] [--runs 3,5,10] [--blocks 8,15,30] [--draws 1000]
+    python -m tests.perf.power [--history DIR] [--machine FINGERPRINT] [--runs 5,10] [--times 1,2] [--draws 1000]
 
-Runs are made up from recorded ones and judged by the gate itself. In a made-up run each row lies where some recorded
+Runs are made up from recorded ones and judged by the gate itself; what it calls slower is made up once more, as it
+would be measured again. In a made-up run each row lies where some recorded
 run lay (the same one for all rows, on either side of the middle), and its blocks are drawn from the recorded blocks
-around it, both systems' rounds together: nothing is assumed of how the noise is distributed. A row that its own A/A
-pair invalidates finds nothing. Prints a line for each number of earlier runs and of blocks; the exit status is 1 if
-the numbers that are in force, the recorded runs and the blocks of a full measurement, do not reach what is promised.
+around it, both systems' rounds together: nothing is assumed of how the noise is distributed. What a run's own rounds
+explain of where it lay is taken out, as its blocks bring it along. A row that its own A/A pair invalidates finds
+nothing. Prints a line for each number of earlier runs, and of measurements so many times as long; the exit status is 1
+if what is in force, as many runs as have timed every row in quiet, does not reach what is promised.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf.noise import RESAMPLES, quick
 from tests.perf.recording import HISTORY
-from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, contested, counting, judge, unfit
+from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, confirmed, contested, counting, judge, unfit
 
 CHANGE = 0.10
 SURE = 0.95
@@ -52,9 +54,9 @@ class Noise:
 
 
 def recorded_noise(runs: Sequence[Run]) -> dict[Key, Noise]:
-    """Of the rows that at least MIN_RUNS of the runs have timed in quiet; HistoryError where there is none."""
+    """Of the newest run's rows that at least MIN_RUNS have timed in quiet; HistoryError where there is none."""
     found: dict[Key, Noise] = {}
-    for key in dict.fromkeys(key for run in runs for key in run.rows):
+    for key in runs[-1].rows:
         timed = [run.rows.get(key) for run in runs]
         fit = [None if row is None or unfit(row) or contested(row, runs) else row for row in timed]
         rounds = [None if row is None else _rounds(row) for row in fit]
@@ -104,13 +106,13 @@ def _level(rounds: np.ndarray) -> np.ndarray:
 
 
 class World:
-    """Where the made-up runs come from: as recorded, but as many and as long as one likes."""
+    """Where the made-up runs come from: as recorded, but as many and so many times as long as one likes."""
 
-    def __init__(self, runs: Sequence[Run], blocks: int, seed: int = 0):
+    def __init__(self, runs: Sequence[Run], times: int = 1, seed: int = 0):
         self.noise = recorded_noise(runs)
         self.model = runs[-1]
         self.recorded = len(runs)
-        self.blocks = blocks
+        self.times = times
         self.random = np.random.default_rng(seed)
 
     def run(self, day: int) -> Run:
@@ -126,7 +128,7 @@ class World:
             known = noise.between[~np.isnan(noise.between).any(axis=1)]
             lies = known[self.random.integers(len(known))]
         blocks = noise.blocks[self.random.integers(len(noise.blocks))]
-        drawn = blocks[self.random.integers(len(blocks), size=self.blocks)]
+        drawn = blocks[self.random.integers(len(blocks), size=self.times * len(noise.blocks[-1]))]
         ours, peer = np.exp(noise.centre + side * lies + drawn).reshape(-1, 2).T
         return replace(noise.row, ours=ours.tolist(), peer=peer.tolist())
 
@@ -166,12 +168,12 @@ def simulate(world: World, runs: int, draws: int) -> Outcome:
     outcome = Outcome(draws, caught=caught)
     for _ in range(draws):
         history = [world.run(day) for day in range(runs)]
-        clean = world.run(runs)
-        verdicts = {finding.verdict for finding in judge(clean, history)}
-        outcome.false_alarms += SLOWER in verdicts
-        outcome.silent += verdicts == {NO_VERDICT}
-        found = judge(slowed(clean, 1 + CHANGE), history)
-        caught.update({finding.key.what for finding in found if finding.verdict == SLOWER})
+        clean = [world.run(day) for day in (runs, runs + 1)]
+        found = [judge(run, history) for run in clean]
+        outcome.false_alarms += any(finding.verdict == SLOWER for finding in confirmed(*found))
+        outcome.silent += {finding.verdict for finding in found[0]} == {NO_VERDICT}
+        slow = [judge(slowed(run, 1 + CHANGE), history) for run in clean]
+        caught.update({finding.key.what for finding in confirmed(*slow) if finding.verdict == SLOWER})
     return outcome
 
 
@@ -191,51 +193,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--history", type=Path, default=HISTORY, metavar="DIR")
     parser.add_argument("--machine", metavar="FINGERPRINT", help="default: this kind, or the most recorded")
-    parser.add_argument("--runs", type=numbers, default=[3, 5, 10], help="earlier runs")
-    parser.add_argument("--blocks", type=numbers, default=[8, 15, 30], help="blocks of two rounds in each run")
+    parser.add_argument("--runs", type=numbers, default=[5, 10], help="earlier runs")
+    parser.add_argument("--times", type=numbers, default=[1, 2], help="the rounds of a recorded run")
     parser.add_argument("--draws", type=int, default=1000, help="made-up runs for each line")
     options = parser.parse_args(arguments)
     try:
         every = read_history(options.history, warn)
         machine = options.machine or most_recorded(every)
         runs = counting(choose(every, options.history, machine, None))
-        return show(runs, options.runs, options.blocks, options.draws)
+        return show(runs, options.runs, options.times, options.draws)
     except MaxWhisperError as error:
         complain(error)
         return 2
 
 
-def show(runs: Sequence[Run], earlier: Sequence[int], blocks: Sequence[int], draws: int) -> int:
-    in_force = (min(len(runs), WINDOW), max(len(noise.row.ours) for noise in recorded_noise(runs).values()) // 2)
-    lines = sorted({*((a, b) for a in earlier for b in blocks), in_force})
+def show(runs: Sequence[Run], earlier: Sequence[int], times: Sequence[int], draws: int) -> int:
+    in_force = (min(WINDOW, *(len(noise.blocks) for noise in recorded_noise(runs).values())), 1)
+    lines = sorted({*((a, b) for a in earlier for b in times), in_force})
     table = Table(
         box=SIMPLE_HEAD,
         title=f"A slow-down of {CHANGE:.0%} on the noise of {len(runs)} recorded runs ({runs[-1].fingerprint})",
         caption=f"promised: power at least {POWER:.0%}, false alarms in at most {ALPHA:.0%} of runs, all their rows "
         f"together; in brackets what is {SURE:.0%} certain",
     )
-    for column in ("runs", "blocks", "false alarms", "power", "of the hardest case", "no verdict", "enough"):
+    for column in ("runs", "as long", "false alarms", "power", "of the hardest case", "no verdict", "enough"):
         table.add_column(column)
     enough: dict[tuple[int, int], bool] = {}
     with StatusLine() as status:
-        for number, (runs_before, length) in enumerate(lines):
-            status(f"{number + 1} of {len(lines)}: {runs_before} runs of {length} blocks")
-            got = simulate(World(runs, length), runs_before, draws)
-            line = runs_before, length
+        for number, (before, longer) in enumerate(lines):
+            status(f"{number + 1} of {len(lines)}: {before} runs, {longer} × as long")
+            got = simulate(World(runs, longer), before, draws)
+            line = before, longer
             enough[line] = got.power_at_least >= POWER and got.alarm_at_most <= ALPHA
             table.add_row(*cells(got, *line, enough[line], line == in_force))
     print_whole(table)
-    needed = next((f"{a} earlier runs of {b} blocks" for a, b in lines if enough[a, b]), "more than what was tried")
+    needed = next((f"{a} earlier runs, {b} × as long" for a, b in lines if enough[a, b]), "more than what was tried")
     print(f"needed: {needed}")
-    print(f"in force: {in_force[0]} runs, {in_force[1]} blocks: {'enough' if enough[in_force] else 'NOT ENOUGH'}")
+    print(f"in force: {in_force[0]} runs: {'enough' if enough[in_force] else 'NOT ENOUGH'}")
     return 0 if enough[in_force] else 1
 
 
-def cells(got: Outcome, runs: int, blocks: int, enough: bool, in_force: bool) -> tuple[str, ...]:
+def cells(got: Outcome, runs: int, times: int, enough: bool, in_force: bool) -> tuple[str, ...]:
     hardest = min(got.caught or {"–": 0}, key=lambda case: (got.caught or {"–": 0})[case])
     return (
-        f"{runs}",
-        f"{blocks}" + (" (in force)" if in_force else ""),
+        f"{runs}" + (" (in force)" if in_force else ""),
+        f"{times} ×",
         f"{got.false_alarms / got.draws:.2%} (≤ {got.alarm_at_most:.2%})",
         f"{got.least / got.draws:.1%} (≥ {got.power_at_least:.1%})",
         hardest,

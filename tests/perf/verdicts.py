@@ -1,8 +1,11 @@
 """What a run's figures say beside those of earlier runs of the same kind of machine: slower, not slower, no verdict.
 
 Each row is judged twice, by the model of `noise.py`: by its ratio to the peer of the same run, and by its own time. All
-verdicts of a run together raise a false alarm in at most ALPHA of clean runs: each gets an equal share of it. Nothing
-is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history; it is
+verdicts of a run together call ONCE of clean runs slower, each an equal share. A case that is slower is measured again,
+in a process of its own, and is slower if it is so again: now and then a shared machine is worse for a process than any
+model of its noise says, but not twice in a row. Both together raise a false alarm in at most ALPHA of clean runs.
+
+Nothing is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history; it is
 reported as "no verdict", with the reason.
 
 An A/A pair contradicts where it strays by more than 2 %, and by more than CHANCE of its own standard errors. Without
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -33,7 +36,9 @@ FIGURES = ("ratio", "time")
 BOTH = "both"
 SLOWER, NOT_SLOWER, NO_VERDICT = "slower", "not slower", "no verdict"
 ALPHA = 0.01
-"""How often a run that is no slower may be called so, all its rows together."""
+"""How often a run that is no slower may be called so, all its rows together, when it has been measured again."""
+ONCE = 0.05
+"""The same of a single measurement."""
 POWER = 0.95
 SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
@@ -42,6 +47,9 @@ CALM = 0.10
 CONTESTED = 0.2
 MIN_RUNS = 3
 MIN_BLOCKS = 8
+SHORT = 0.05
+"""Seconds. On CPUs, shorter calls hang on threads that wake up and pages that fault: runs differ by 4 % and now and then
+by 20 % for no other reason. Only the least ratio to the peer that their test asks for holds them."""
 WINDOW = 20
 """Earlier runs that count: the last ones."""
 
@@ -74,7 +82,7 @@ class Finding:
         if self.verdict == NO_VERDICT:
             return f"{name}: {NO_VERDICT}: {self.reason}"
         return (
-            f"{name}: {self.verdict}: {self.shown(self.now)} after {self.shown(self.before)}, {self.slower:+.1%} time "
+            f"{name}: {self.verdict}{self.reason}: {self.shown(self.now)} after {self.shown(self.before)}, {self.slower:+.1%} time "
             f"[{self.low:+.1%}, {self.high:+.1%}], compared with {self.runs} runs up to commit {self.commit[:12]}"
         )
 
@@ -115,9 +123,20 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
                 continue
             now, then = measured(row, figure), baseline(lie[row.key], machine)
             judged.append((row.key, figure, now, then, runs[-1].commit))
-    findings += [decide(*each, ALPHA / len(judged)) for each in judged]
+    findings += [decide(*each, ONCE / len(judged)) for each in judged]
     order = list(run.rows) + list(last)
     return sorted(findings, key=lambda finding: (order.index(finding.key), finding.figure))
+
+
+def confirmed(first: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
+    """What stands of the first measurement's findings beside the second's: slower is what has a case that is so again."""
+    twice = {finding.key.what for finding in again if finding.verdict == SLOWER}
+    return [
+        finding
+        if finding.verdict != SLOWER or finding.key.what in twice
+        else replace(finding, verdict=NOT_SLOWER, reason=" when measured again")
+        for finding in first
+    ]
 
 
 def measured(row: Row, figure: str) -> Level:
@@ -129,6 +148,8 @@ def unfit(row: Row) -> str:
     blocks = len(row.ours) // 2
     if blocks < MIN_BLOCKS:
         return f"{blocks} blocks, at least {MIN_BLOCKS} are needed"
+    if row.key.device == "cpu" and median(row.ours) < SHORT:
+        return f"a call takes {1e3 * median(row.ours):.0f} ms, at least {1e3 * SHORT:.0f} are needed"
     for side, rounds in (("ours", row.ours), ("the peer", row.peer)):
         aa = pair(rounds)
         if abs(aa.centre) > max(np.log1p(VALID), CHANCE * aa.within):
