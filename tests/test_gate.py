@@ -59,7 +59,7 @@ def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
     assert by_case(confirmed(slow, slower))["encode"] == {SLOWER}
     refuted = confirmed(slow, clean)
     assert by_case(refuted)["encode"] == {NOT_SLOWER}
-    assert all("not slower when measured again: " in str(finding) for finding in refuted if finding.key.case == "encode")
+    assert all("not slower when measured again: " in str(f) for f in refuted if f.key.case == "encode")
     assert confirmed(clean, slower) == clean
     ratios = [finding for finding in slower if finding.figure == "ratio" and finding.key.peer == "openai-whisper"]
     assert confirmed(slow, ratios) == slow
@@ -69,12 +69,10 @@ def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
 def test_short_calls_are_not_judged(recorder: Recorder) -> None:
     """On CPUs: threads that wake up are most of them."""
     history = recorder.history()
-    for device, seconds, reason in (("cpu", 0.04, "a call takes 40 ms, at least 50 are needed"), ("cuda", 0.04, ""),
-                                    ("cpu", 0.06, "")):  # fmt: skip
+    for device, seconds, short in (("cpu", 0.04, True), ("cuda", 0.04, False), ("cpu", 0.06, False)):
         new = recorder.write([row("encode", "faster-whisper", [seconds] * 30, [0.1] * 30, device=device)])
         reasons = {finding.reason for finding in judge(new, history) if finding.key in new.rows}
-        assert (reason in reasons) == bool(reason)
-        assert any("a call takes" in told for told in reasons) == bool(reason)
+        assert (reasons == {"a call takes 40 ms, at least 50 are needed"}) == short
 
 
 def test_a_faster_run_is_no_regression(recorder: Recorder) -> None:
@@ -104,7 +102,7 @@ def test_what_is_reported(recorder: Recorder) -> None:
     assert f"{now:.3f}× after {before:.3f}×" in str(slow[0])
 
 
-@pytest.mark.parametrize(("machine", "time"), [(1.05, SLOWER), (1.5, NO_VERDICT)])
+@pytest.mark.parametrize(("machine", "time"), [(1.02, SLOWER), (1.05, NO_VERDICT)])
 def test_a_slower_machine(recorder: Recorder, machine: float, time: str) -> None:
     """Ratios say nothing of it; times are judged only while the peer takes its usual time."""
     recorder.clock = 0.002
@@ -115,7 +113,7 @@ def test_a_slower_machine(recorder: Recorder, machine: float, time: str) -> None
     told = {f.figure: f for f in judge(recorder.write(rows), history) if f.key.peer == "faster-whisper"}
     assert {figure: finding.verdict for figure, finding in told.items()} == {"ratio": SLOWER, "time": time}
     if time == NO_VERDICT:
-        assert "faster-whisper takes 1.5" in told["time"].reason
+        assert "faster-whisper takes 1.0" in told["time"].reason
 
 
 def test_nothing_is_judged_while_others_read_memory(recorder: Recorder) -> None:

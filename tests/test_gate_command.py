@@ -67,7 +67,12 @@ def test_the_command_fails_and_says_why(
 
 @pytest.mark.parametrize(("second", "status", "kept"), [(1.0, 0, "passed"), (1.3, 1, "regressed")])
 def test_what_is_slower_is_measured_again(
-    two: tuple[Recorder, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], second: float, status: int, kept: str
+    two: tuple[Recorder, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    second: float,
+    status: int,
+    kept: str,
 ) -> None:
     recorder, history = two
     tests = tmp_path / "tests.txt"

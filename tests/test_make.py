@@ -98,7 +98,7 @@ def test_what_is_slower_is_measured_again(fakes: Fakes, target: str) -> None:
     run = f".benchmarks/{target}"
     status, (*first, pytest_, gate) = fakes.run("make", target, fails="--tests", by=3)
     assert (status, first) == (0, fakes.run("make", target)[1])
-    assert pytest_.rstrip() == f"python -m pytest @{run}.txt --benchmark-json {run}-again.json"
+    assert pytest_.rstrip().endswith(f" @{run}.txt --benchmark-json {run}-again.json")
     assert gate.rstrip() == first[1].replace(f"--tests {run}.txt", f"--again {run}-again.json")
     status, calls = fakes.run("make", target, fails="tests.perf.gate", by=3)
     assert (status != 0, len(calls)) == (True, 4)
@@ -127,4 +127,4 @@ def test_ci_runs_everything_and_fails_with_any_of_it(fakes: Fakes) -> None:
     }  # fmt: skip
     for call in calls:
         status, made = fakes.run("bash", ".ci/run", fails=call.partition(" ")[2])
-        assert (status, made) == (3, calls)
+        assert (status, made) == (1, calls)

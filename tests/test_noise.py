@@ -84,7 +84,9 @@ def test_the_standard_error_of_a_pair_is_one() -> None:
     assert np.sqrt(np.mean([each.within**2 for each in found])) == pytest.approx(scatter, rel=0.15)
 
 
-def recorded(random: np.random.Generator, runs: int, between: float, slope: float = 0, states: float = 0) -> list[Level]:
+def recorded(
+    random: np.random.Generator, runs: int, between: float, slope: float = 0, states: float = 0
+) -> list[Level]:
     """A row's runs around 0, `states` and `between` in standard deviations."""
     found = []
     for state in random.normal(0, states, runs):

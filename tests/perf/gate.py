@@ -5,9 +5,9 @@
 
 RUN.json is what `pytest -m perf --benchmark-json RUN.json` wrote. Prints a table; the exit status is 1 if a row is
 slower, 2 if a file cannot be read or written. `--tests` names a file to write the tests of the slower cases into, for
-`pytest @FILE` to measure them again: the exit status is 3 then, and nothing is kept. `--again` is the run of those: what
-is not slower in it is not slower. `--keep` puts the run into the history, with the verdict: a run that is
-slower is kept, but no later one is compared with it. `--accept` keeps it as the new measure, and says why.
+`pytest @FILE` to measure them again: the exit status is 3 then, and nothing is kept. `--again` is that second run: what
+is not slower in it is not slower. `--keep` puts the run into the history, with the verdict: a run that is slower is
+kept, but no later one is compared with it. `--accept` keeps it as the new measure, and says why.
 `--summary` appends the table as Markdown; where $GITHUB_STEP_SUMMARY is set, to that file.
 """
 

@@ -33,7 +33,19 @@ from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
 from tests.perf.noise import RESAMPLES, quick
 from tests.perf.recording import HISTORY
-from tests.perf.verdicts import ALPHA, MIN_RUNS, NO_VERDICT, POWER, SLOWER, WINDOW, confirmed, contested, counting, judge, unfit
+from tests.perf.verdicts import (
+    ALPHA,
+    MIN_RUNS,
+    NO_VERDICT,
+    POWER,
+    SLOWER,
+    WINDOW,
+    confirmed,
+    contested,
+    counting,
+    judge,
+    unfit,
+)
 
 CHANGE = 0.10
 SURE = 0.95

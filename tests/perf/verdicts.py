@@ -5,8 +5,8 @@ verdicts of a run together call ONCE of clean runs slower, each an equal share. 
 in a process of its own, and is slower if it is so again: now and then a shared machine is worse for a process than any
 model of its noise says, but not twice in a row. Both together raise a false alarm in at most ALPHA of clean runs.
 
-Nothing is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history; it is
-reported as "no verdict", with the reason.
+Nothing is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history;
+it is reported as "no verdict", with the reason.
 
 An A/A pair contradicts where it strays by more than 2 %, and by more than CHANCE of its own standard errors. Without
 the second half, fifteen blocks of a decoding on a shared machine would be refused by chance alone in every third run:
@@ -43,13 +43,13 @@ POWER = 0.95
 SMALLEST = 0.03
 """What is slower by less is not called so, however sure it is."""
 CHANCE = 3.0
-CALM = 0.10
+CALM = 0.03
 CONTESTED = 0.2
 MIN_RUNS = 3
 MIN_BLOCKS = 8
 SHORT = 0.05
-"""Seconds. On CPUs, shorter calls hang on threads that wake up and pages that fault: runs differ by 4 % and now and then
-by 20 % for no other reason. Only the least ratio to the peer that their test asks for holds them."""
+"""Seconds. On CPUs, shorter calls hang on threads that wake up and pages that fault: runs differ by 4 % and at times by
+20 % for no other reason. Only the least ratio to the peer that their test asks for holds them."""
 WINDOW = 20
 """Earlier runs that count: the last ones."""
 
@@ -82,8 +82,9 @@ class Finding:
         if self.verdict == NO_VERDICT:
             return f"{name}: {NO_VERDICT}: {self.reason}"
         return (
-            f"{name}: {self.verdict}{self.reason}: {self.shown(self.now)} after {self.shown(self.before)}, {self.slower:+.1%} time "
-            f"[{self.low:+.1%}, {self.high:+.1%}], compared with {self.runs} runs up to commit {self.commit[:12]}"
+            f"{name}: {self.verdict}{self.reason}: {self.shown(self.now)} after {self.shown(self.before)}, "
+            f"{self.slower:+.1%} time [{self.low:+.1%}, {self.high:+.1%}], "
+            f"compared with {self.runs} runs up to commit {self.commit[:12]}"
         )
 
 
@@ -129,7 +130,7 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
 
 
 def confirmed(first: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
-    """What stands of the first measurement's findings beside the second's: slower is what has a case that is so again."""
+    """The first measurement's findings, of which those are slower whose case is so in the second, too."""
     twice = {finding.key.what for finding in again if finding.verdict == SLOWER}
     return [
         finding
