@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -37,7 +38,9 @@ def check_result(
     follow = all(a["seek"] <= b["seek"] for a, b in pairwise(segments))
     demand(follow or not ordered, "windows are not in order")
     said = "".join(segment["text"] for segment in segments)
+    # what a hot sampler takes for a language stays in the whole text alone, as in openai-whisper
+    whole = re.sub(r"<\|[a-z]+\|>", "", result["text"])
     demand(
-        said.split() == result["text"].split() or "\ufffd" in result["text"],
+        said.split() == whole.split() or "\ufffd" in result["text"],
         f"{said!r:.99}, not {result['text']!r:.99}",
     )

@@ -45,6 +45,7 @@ BAD_RESULTS: dict[str, tuple[Any, str]] = {
     "more than sure": (result(words=[{**WORD, "probability": 1.1}]), "a probability of 1.1"),
     "an earlier window": (result(seek=-1), "windows are not in order"),
     "another text": (result(text=" and on"), "not ' and on'"),
+    "text in brackets": (result(text=" and <so>"), "not ' and <so>'"),
 }
 
 
@@ -52,6 +53,7 @@ def test_a_sane_result_passes() -> None:
     check_result(result(), 5.0, words=True)
     check_result(result(start=4.5), 5.0, ruled=False)
     check_result(result(seek=-1), 5.0, ordered=False)
+    check_result(result(text=" and<|ur|> so"), 5.0)
     check_result({"text": "", "language": "en", "segments": []}, 0.0)
 
 

@@ -80,6 +80,15 @@ FAULTS = (
         "a_result_that_is_none_does_not",
     ),
     seeded(
+        "fuzz",
+        "any-text-beside-the-segments",
+        "tests/fuzz/result.py",
+        "said.split() == whole.split() or",
+        "said.split() or",
+        "fuzz/test_checks",
+        "a_result_that_is_none_does_not",
+    ),
+    seeded(
         "soak",
         "a-soak-that-leaks-has-passed",
         "tests/soak.py",
