@@ -37,21 +37,6 @@ def test_properties_of_a_verdict(runs: list[tuple[float, float]], now: float, wi
     assert sure.verdict == SLOWER
 
 
-def test_a_pair_is_that_of_the_quick_rounds() -> None:
-    """One stalled block moves nothing, and neither do second rounds that stall in most blocks; what all of them take
-    longer is found."""
-    rounds = np.exp(np.random.default_rng(0).normal(0, 0.02, (20, 2)))
-    steady = pair(rounds.reshape(-1).tolist())
-    assert steady.blocks == 20
-    for stalled in ([3], list(range(12))):
-        beside = rounds.copy()
-        beside[stalled, 1] *= 1.5
-        assert pair(beside.reshape(-1).tolist()).centre == pytest.approx(steady.centre, abs=0.02)
-    late = pair((rounds * [1, 1.1]).reshape(-1).tolist())
-    assert late.centre == pytest.approx(steady.centre + np.log(1.1))
-    assert late.within == pytest.approx(steady.within)
-
-
 def test_a_figure_is_that_of_the_quick_rounds() -> None:
     """However the slow two thirds of them scatter: a busy neighbour is no slower code."""
     random = np.random.default_rng(0)
@@ -67,6 +52,21 @@ def test_a_figure_is_that_of_the_quick_rounds() -> None:
     slower = levels(1.1 * 0.2 * busy[0], 0.3 * busy[1])
     assert slower["time"].centre - beside["time"].centre == pytest.approx(np.log(1.1))
     assert slower["ratio"].centre - beside["ratio"].centre == pytest.approx(-np.log(1.1))
+
+
+def test_a_pair_is_that_of_the_quick_rounds() -> None:
+    """One stalled block moves nothing, and neither do second rounds that stall in most blocks; what all of them take
+    longer is found."""
+    rounds = np.exp(np.random.default_rng(0).normal(0, 0.02, (20, 2)))
+    steady = pair(rounds.reshape(-1).tolist())
+    assert steady.blocks == 20
+    for stalled in ([3], list(range(12))):
+        beside = rounds.copy()
+        beside[stalled, 1] *= 1.5
+        assert pair(beside.reshape(-1).tolist()).centre == pytest.approx(steady.centre, abs=0.02)
+    late = pair((rounds * [1, 1.1]).reshape(-1).tolist())
+    assert late.centre == pytest.approx(steady.centre + np.log(1.1))
+    assert late.within == pytest.approx(steady.within)
 
 
 def test_the_standard_error_of_a_figure_is_one() -> None:
