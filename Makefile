@@ -76,12 +76,12 @@ perf-full: TESTS := perf and not fastest
 perf-full: KEEP := --keep
 perf perf-full: $(STAMP)
 	@mkdir -p .benchmarks && rm -f .benchmarks/$@.json .benchmarks/$@-again.json
-	@status=0; $(PYTEST) -m '$(TESTS)' --benchmark-json .benchmarks/$@.json $(ARGS) || status=$$?; \
+	@status=0 gated=0; $(PYTEST) -m '$(TESTS)' --benchmark-json .benchmarks/$@.json $(ARGS) || status=$$?; \
 	    $(GATE) $(KEEP) --tests .benchmarks/$@.txt || gated=$$?; \
-	    if [ "$$gated" = 3 ]; then echo 'slower: measured again'; gated=0; \
+	    if [ $$gated = 3 ]; then echo 'slower: measured again'; gated=0; \
 	        $(PYTEST) @.benchmarks/$@.txt --benchmark-json .benchmarks/$@-again.json $(ARGS) || status=$$?; \
 	        $(GATE) $(KEEP) --again .benchmarks/$@-again.json || gated=$$?; fi; \
-	    exit $$(( status ? status : gated + 0 ))
+	    exit $$(( status ? status : gated ))
 
 slowdowns power: $(STAMP)
 	@$(BIN)/python -m tests.perf.$@ $(ARGS)
