@@ -16,7 +16,6 @@ from tests.perf.verdicts import (
     MIN_RUNS,
     NO_VERDICT,
     NOT_SLOWER,
-    ONCE,
     SLOWER,
     WINDOW,
     Finding,
@@ -43,12 +42,17 @@ def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:
     for seed in range(runs):
         recorder = Recorder(tmp_path, seed=seed)
         history = recorder.history()
-        slow = by_case(judge(recorder.run({"encode": 1.1}), history))
+        slow = by_case(twice(recorder, history, {"encode": 1.1}))
         found += SLOWER in slow["encode"]
         alarms += SLOWER in slow["decode 30 steps"]
-        alarms += any(finding.verdict == SLOWER for finding in judge(recorder.run(), history))
+        alarms += any(finding.verdict == SLOWER for finding in twice(recorder, history))
     assert found >= 0.95 * runs
-    assert alarms <= 2 * runs * ONCE + 3
+    assert alarms <= 2  # of 80 clean runs and cases
+
+
+def twice(recorder: Recorder, history: Sequence[Run], slower: dict[str, float] | None = None) -> list[Finding]:
+    """Of a run that was measured again."""
+    return confirmed(*(judge(recorder.run(slower), history) for _ in range(2)))
 
 
 def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
@@ -149,11 +153,11 @@ def test_restless_runs_do_not_blind_the_gate(recorder: Recorder) -> None:
 
 def test_the_last_runs_count(recorder: Recorder) -> None:
     """What became of the code long ago is no measure, faster or slower."""
-    history = recorder.history(5) + [recorder.run({"encode": 1.3}) for _ in range(WINDOW)]
+    history = recorder.history(5) + [recorder.run({"encode": 1.3}) for _ in range(WINDOW + 5)]
     told = judge(recorder.run({"encode": 1.3}), history)
     assert by_case(told)["encode"] == {NOT_SLOWER}
     assert {finding.runs for finding in told} == {WINDOW} == {20}
-    assert SLOWER in by_case(judge(recorder.run({"encode": 1.5}), history))["encode"]
+    assert by_case(judge(recorder.run({"encode": 1.5}), history))["encode"] == {SLOWER}
 
 
 @pytest.mark.parametrize("runs", range(3))

@@ -61,7 +61,8 @@ def test_the_command_fails_and_says_why(
     assert summary.count("\n| ") == 2 + 4 * len(SECONDS)
     assert read_history(history, pytest.fail)[-1].gate == "regressed"
     again = recorder.run({"encode": 1.3})
-    assert run_gate(again, history, "--accept", "twice as exact") == 0
+    assert run_gate(again, history, "--accept", "twice as exact", "--tests", str(tmp_path / "tests.txt")) == 0
+    assert not (tmp_path / "tests.txt").exists()
     assert read_history(history, pytest.fail)[-1].accepted == "twice as exact"
 
 

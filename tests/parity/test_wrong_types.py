@@ -18,7 +18,15 @@ from maxwhisper_impl.compare import compare
 from maxwhisper_impl.corpus import read_corpus
 from maxwhisper_impl.decoding.options import MOST_ROWS
 from maxwhisper_impl.dims import SIZES
-from maxwhisper_impl.errors import AudioError, CheckpointError, CorpusError, DeviceError, OptionError
+from maxwhisper_impl.errors import (
+    AudioError,
+    CheckpointError,
+    CorpusError,
+    DeviceError,
+    MaxWhisperError,
+    OptionError,
+)
+from maxwhisper_impl.files import write_whole
 from maxwhisper_impl.live import verify_live
 from maxwhisper_impl.samples import read_samples
 from maxwhisper_impl.status import complain
@@ -105,6 +113,11 @@ def test_a_checkpoint_that_is_no_name(name: Any, tmp_path: Path) -> None:
 def test_a_checkpoint_whose_name_no_file_can_have(name: str) -> None:
     with pytest.raises(CheckpointError, match="neither a file or folder nor a model's name"):
         load_checkpoint(name)
+
+
+def test_a_file_whose_name_no_file_can_have() -> None:
+    with pytest.raises(MaxWhisperError, match=r"'a\\x00b' cannot be written: "):
+        write_whole(Path("a\0b"), b"")
 
 
 def test_loading_with_options_of_a_wrong_type() -> None:

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.again:
             findings = confirmed(findings, judge(read_run(options.again), history))
         show(run, findings)
-        if options.tests and verdict(findings) == "regressed":
+        if options.tests and verdict(findings) == "regressed" and not options.accept:
             write_whole(options.tests, "".join(f"{name}\n" for name in tests_of(run, findings)).encode())
             return MEASURE_AGAIN
         fastest.show(fastest.choose(run.rows.values()))

@@ -58,8 +58,7 @@ class Level:
 def levels(ours: Sequence[float], peer: Sequence[float]) -> dict[str, Level]:
     """Of both figures, by name; rounds in seconds, in the order of measurement. An odd last one is left out."""
     a, b = (_paired(side) for side in (ours, peer))
-    draws = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
-    found, drawn = _figures(a, b), _figures(a[draws], b[draws])
+    found, drawn = _figures(a, b), _figures(redrawn(a), redrawn(b))
     state = {"ratio": float(quick(b)), "time": 0.0}
     return {name: Level(float(found[name]), float(drawn[name].std()), len(a), state[name]) for name in found}
 
@@ -67,6 +66,12 @@ def levels(ours: Sequence[float], peer: Sequence[float]) -> dict[str, Level]:
 def _figures(ours: np.ndarray, peer: np.ndarray) -> dict[str, np.ndarray]:
     own = quick(ours)
     return {"ratio": quick(peer) - own, "time": own}
+
+
+def redrawn(blocks: np.ndarray) -> np.ndarray:
+    """A run's blocks [blocks, …] as often as it takes for a standard error, [RESAMPLES, blocks, …]: the same ones of
+    both systems."""
+    return blocks[np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))]
 
 
 def quick(rounds: np.ndarray) -> np.ndarray:
@@ -88,8 +93,7 @@ def pair(rounds: Sequence[float]) -> Level:
     """The A/A pair of one system: by how much its second rounds of a block, the quicker third of them, took longer than
     the first ones; a logarithm."""
     blocks = _paired(rounds)
-    draws = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
-    return Level(float(_later(blocks)), float(_later(blocks[draws]).std()), len(blocks))
+    return Level(float(_later(blocks)), float(_later(redrawn(blocks)).std()), len(blocks))
 
 
 def _later(rounds: np.ndarray) -> np.ndarray:

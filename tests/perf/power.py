@@ -31,7 +31,7 @@ from maxwhisper_impl.history import Key, Row, Run, choose, read_history
 from maxwhisper_impl.machine import fingerprint
 from maxwhisper_impl.status import StatusLine, complain, warn
 from maxwhisper_impl.tables import print_whole
-from tests.perf.noise import RESAMPLES, quick
+from tests.perf.noise import quick, redrawn
 from tests.perf.recording import HISTORY
 from tests.perf.verdicts import (
     ALPHA,
@@ -40,6 +40,7 @@ from tests.perf.verdicts import (
     POWER,
     SLOWER,
     WINDOW,
+    Finding,
     confirmed,
     contested,
     counting,
@@ -102,8 +103,7 @@ def unexplained(between: np.ndarray, blocks: Sequence[np.ndarray]) -> np.ndarray
 
 def _uncertainty(blocks: np.ndarray) -> np.ndarray:
     """Of a run's level: the covariance of the two sides."""
-    draws = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
-    return np.cov(_level(blocks[draws]), rowvar=False)
+    return np.cov(_level(redrawn(blocks)), rowvar=False)
 
 
 def _rounds(row: Row) -> np.ndarray:
@@ -180,13 +180,20 @@ def simulate(world: World, runs: int, draws: int) -> Outcome:
     outcome = Outcome(draws, caught=caught)
     for _ in range(draws):
         history = [world.run(day) for day in range(runs)]
-        clean = [world.run(day) for day in (runs, runs + 1)]
-        found = [judge(run, history) for run in clean]
-        outcome.false_alarms += any(finding.verdict == SLOWER for finding in confirmed(*found))
-        outcome.silent += {finding.verdict for finding in found[0]} == {NO_VERDICT}
-        slow = [judge(slowed(run, 1 + CHANGE), history) for run in clean]
-        caught.update({finding.key.what for finding in confirmed(*slow) if finding.verdict == SLOWER})
+        run, again = (world.run(day) for day in (runs, runs + 1))
+        found = gated(run, again, history)
+        outcome.false_alarms += any(finding.verdict == SLOWER for finding in found)
+        outcome.silent += {finding.verdict for finding in found} == {NO_VERDICT}
+        slow = gated(slowed(run, 1 + CHANGE), slowed(again, 1 + CHANGE), history)
+        caught.update({finding.key.what for finding in slow if finding.verdict == SLOWER})
     return outcome
+
+
+def gated(run: Run, again: Run, history: Sequence[Run]) -> list[Finding]:
+    """What the gate says of a run that is measured again if it is slower."""
+    found = judge(run, history)
+    slower = any(finding.verdict == SLOWER for finding in found)
+    return confirmed(found, judge(again, history)) if slower else found
 
 
 def most_recorded(runs: Sequence[Run]) -> str | None:

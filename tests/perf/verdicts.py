@@ -47,8 +47,8 @@ CALM = 0.03
 CONTESTED = 0.2
 MIN_RUNS = 3
 MIN_BLOCKS = 8
-SHORT = 0.05
-"""Seconds. On CPUs, shorter calls hang on threads that wake up and pages that fault: runs differ by 4 % and at times by
+MIN_SECONDS = 0.05
+"""On CPUs, shorter calls hang on threads that wake up and pages that fault: runs differ by 4 % and at times by
 20 % for no other reason. Only the least ratio to the peer that their test asks for holds them."""
 WINDOW = 20
 """Earlier runs that count: the last ones."""
@@ -149,8 +149,8 @@ def unfit(row: Row) -> str:
     blocks = len(row.ours) // 2
     if blocks < MIN_BLOCKS:
         return f"{blocks} blocks, at least {MIN_BLOCKS} are needed"
-    if row.key.device == "cpu" and median(row.ours) < SHORT:
-        return f"a call takes {1e3 * median(row.ours):.0f} ms, at least {1e3 * SHORT:.0f} are needed"
+    if row.key.device == "cpu" and median(row.ours) < MIN_SECONDS:
+        return f"a call takes {1e3 * median(row.ours):.0f} ms, at least {1e3 * MIN_SECONDS:.0f} are needed"
     for side, rounds in (("ours", row.ours), ("the peer", row.peer)):
         aa = pair(rounds)
         if abs(aa.centre) > max(np.log1p(VALID), CHANCE * aa.within):
