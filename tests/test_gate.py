@@ -37,6 +37,21 @@ def by_case(findings: Sequence[Finding]) -> dict[str, set[str]]:
     return {case: {f.verdict for f in findings if f.key.case == case} for case in SECONDS}
 
 
+def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
+    """By chance; what stays is slower in both, whichever of its figures."""
+    history = recorder.history()
+    clean, slow, slower = (judge(recorder.run({"encode": by}), history) for by in (1.0, 1.2, 1.3))
+    assert by_case(confirmed(slow, slower)) == by_case(slow)
+    assert by_case(confirmed(slow, slower))["encode"] == {SLOWER}
+    refuted = confirmed(slow, clean)
+    assert by_case(refuted)["encode"] == {NOT_SLOWER}
+    assert all("not slower when measured again: " in str(f) for f in refuted if f.key.case == "encode")
+    assert confirmed(clean, slower) == clean
+    ratios = [finding for finding in slower if finding.figure == "ratio" and finding.key.peer == "openai-whisper"]
+    assert confirmed(slow, ratios) == slow
+    assert confirmed(slow, judge(recorder.run({"decode 30 steps": 1.3}), history)) == refuted
+
+
 def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:
     found, alarms, runs = 0, 0, 40
     for seed in range(runs):
@@ -53,21 +68,6 @@ def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:
 def twice(recorder: Recorder, history: Sequence[Run], slower: dict[str, float] | None = None) -> list[Finding]:
     """Of a run that was measured again."""
     return confirmed(*(judge(recorder.run(slower), history) for _ in range(2)))
-
-
-def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
-    """By chance; what stays is slower in both, whichever of its figures."""
-    history = recorder.history()
-    clean, slow, slower = (judge(recorder.run({"encode": by}), history) for by in (1.0, 1.2, 1.3))
-    assert by_case(confirmed(slow, slower)) == by_case(slow)
-    assert by_case(confirmed(slow, slower))["encode"] == {SLOWER}
-    refuted = confirmed(slow, clean)
-    assert by_case(refuted)["encode"] == {NOT_SLOWER}
-    assert all("not slower when measured again: " in str(f) for f in refuted if f.key.case == "encode")
-    assert confirmed(clean, slower) == clean
-    ratios = [finding for finding in slower if finding.figure == "ratio" and finding.key.peer == "openai-whisper"]
-    assert confirmed(slow, ratios) == slow
-    assert confirmed(slow, judge(recorder.run({"decode 30 steps": 1.3}), history)) == refuted
 
 
 def test_short_calls_are_not_judged(recorder: Recorder) -> None:

@@ -72,12 +72,13 @@ def test_the_peer_is_what_is_timed_against(case: str) -> None:
 
 def test_what_is_timed_has_passed_its_parity_check() -> None:
     model, oracle = System(), System()
+    model.long_mel = lambda audio: np.full((80, 3000), 1.1, np.float32)
     model.encode = lambda mel: np.full((1, 10, 10), 1.001, np.float32)
     model.decode = lambda features, **options: [SimpleNamespace(tokens=list(range(1, 21)))]
     model.transcribe = lambda audio, **options: {"text": " and so"}
-    for case in ("encode", "decode", "transcribe"):
+    for case in ("mel", "encode", "decode", "transcribe"):
         run: Any = getattr(test_speed, case)
-        with pytest.raises(AssertionError, match=r"features|timed"):
+        with pytest.raises(AssertionError, match=r"mel 80 1 s|features|timed"):
             run(model, oracle, Peer("peer", oracle), SPOKEN, None, CHECKPOINT, 6)
 
 

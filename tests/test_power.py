@@ -11,7 +11,7 @@ import pytest
 from tests.perf import power
 from tests.perf.power import CHANGE, Outcome, World, recorded_noise, simulate, slowed
 from tests.perf.verdicts import unfit
-from tests.recorded import SECONDS, Recorder
+from tests.recorded import SECONDS, Recorder, row
 
 
 def test_noise_is_what_was_recorded(tmp_path: Path) -> None:
@@ -47,6 +47,21 @@ def test_made_up_runs_scatter_like_recorded_ones(tmp_path: Path) -> None:
         assert levels.std() == pytest.approx(recorded.std(), rel=0.5)
         assert np.median(levels) == pytest.approx(noise.centre[0], abs=0.03)
         assert all(len(run.rows[key].ours) == 30 for run in made)
+
+
+def test_only_what_is_still_timed_is_promised(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, within=0.01)
+    runs = recorder.history(4)
+    steady = recorder.rounds_around(0.2)
+    runs += [recorder.write([row("mel", "faster-whisper", steady, steady)]) for _ in range(3)]
+    assert {key.case for key in recorded_noise(runs)} == {"mel"}
+    assert {key.case for key in recorded_noise([*runs, runs[0]])} == set(SECONDS)
+
+
+def test_made_up_runs_are_so_many_times_as_long(tmp_path: Path) -> None:
+    runs = Recorder(tmp_path, within=0.01, rounds=20).history(4)
+    for times in (1, 3):
+        assert {len(row.ours) for row in World(runs, times).run(0).rows.values()} == {20 * times}
 
 
 def test_a_quiet_machine_keeps_the_promise_and_a_loud_one_does_not(tmp_path: Path) -> None:
