@@ -92,9 +92,9 @@ def test_the_hardest_case_counts() -> None:
 def test_a_slowed_run_is_slower(tmp_path: Path) -> None:
     run = Recorder(tmp_path).run()
     slow = slowed(run, 1 + CHANGE)
-    for key, row in run.rows.items():
-        assert slow.rows[key].seconds == pytest.approx((1 + CHANGE) * row.seconds)
-        assert slow.rows[key].peer == row.peer
+    for key, before in run.rows.items():
+        assert slow.rows[key].seconds == pytest.approx((1 + CHANGE) * before.seconds)
+        assert slow.rows[key].peer == before.peer
 
 
 @pytest.mark.slow
