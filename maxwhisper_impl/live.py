@@ -166,7 +166,7 @@ class LiveTranscription:
         tokens = self._result.tokens
         full = crowded or len(tokens) > self.runtime.dims.n_text_ctx // 2 - _MARGIN
         count = len(tokens) if last else max(count, self._overdue(), self._ended(tokens) if full else 0)
-        if full and not self._ended(tokens[:count]):
+        if full and not self._ended(tokens):
             count = len(tokens)  # no segment ends in all that the model can take in
         final = self._decode(tokens[len(self._final) : count])
         self._final = tokens[:count]

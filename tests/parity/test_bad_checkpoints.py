@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,9 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
         refused(tmp_path / name)
     refused(tmp_path / "folder", "no Whisper checkpoint; known are", "model.bin")
     refused(tmp_path / "text", "no Whisper checkpoint; known are")
+    with zipfile.ZipFile(tmp_path / "archive", "w") as archive:
+        archive.writestr("words.txt", "hello")
+    refused(tmp_path / "archive", "no Whisper checkpoint; known are")
     for name in ("model.bin", "model.safetensors"):
         (tmp_path / "folder" / name).write_bytes(b"")
         refused(tmp_path / "folder")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import wave
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_the_length_is_asked_of_the_file_where_the_manifest_lacks_it(tmp_path: P
     (tmp_path / "a.flac").write_bytes(SPEECH.read_bytes())
     (tmp_path / "manifest.jsonl").write_text('{"audio": "a.flac", "language": "en", "text": null}')
     assert read_corpus(tmp_path)[0].seconds == pytest.approx(5.48, abs=1e-6)
+
+
+def test_a_file_may_be_shorter_than_a_second(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(16000))
+    (tmp_path / "manifest.jsonl").write_text('{"audio": "a.wav", "language": "en", "text": ""}')
+    assert read_corpus(tmp_path)[0].seconds == 0.5
 
 
 def librispeech(folder: Path, lines: str, *audio: str) -> None:

@@ -54,6 +54,9 @@ def test_each_position_is_found_in_the_slot_that_it_was_written_to() -> None:
     state.rewind(2)
     state.step(column(0, 1))
     assert given.source == [[1, 1, 0], [2, 2, 1]]
+    state.rewind(0)
+    state.step(column(0, 1))
+    assert given.source == [[0], [1]]
 
 
 @pytest.mark.parametrize("token", [-1, DIMS.n_vocab])

@@ -207,12 +207,15 @@ def test_beams_at_temperature_0_and_samples_above() -> None:
 @pytest.mark.parametrize("given", ["-1", "-1,0,50", [5, 7], "", None])
 def test_suppressed_ids_are_the_oracles(name: str, given: str | list[int] | None) -> None:
     dims, options = SIZES[name], {"suppress_tokens": given}
-    task = DecodingTask(NoWork(name), make_options(language="en", **options))
+    of_a_window = make_options(language="en", **options)
+    of_a_recording = make_transcribe_options(dims, language="en", **options).decoding_at(0.0)
     theirs = oracle.DecodingTask.__new__(oracle.DecodingTask)
     theirs.options = oracle.DecodingOptions(**options)
     theirs.tokenizer = oracle.get_tokenizer(dims.is_multilingual, num_languages=dims.num_languages, language="en")
-    ours = [f.ids.tolist() for f in task.filters if type(f).__name__ == "SuppressTokens"]
-    assert ours == ([list(theirs._get_suppress_tokens())] if given else [])
+    for each in (of_a_window, of_a_recording):
+        filters = DecodingTask(NoWork(name), each).filters
+        ours = [f.ids.tolist() for f in filters if type(f).__name__ == "SuppressTokens"]
+        assert ours == ([list(theirs._get_suppress_tokens())] if given else [])
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,12 @@ def test_more_rows_than_memory_holds_are_refused(name: str) -> None:
         make_transcribe_options(DIMS, **{name: 10**6}, **options)
 
 
-def test_more_rows_together_than_memory_holds_are_refused() -> None:
-    make_transcribe_options(DIMS, batch_size=MOST_ROWS // 5, beam_size=5, best_of=5)
-    with pytest.raises(OptionError, match="batch_size=100 with beam_size=5 and best_of=3 makes 500 rows"):
-        make_transcribe_options(DIMS, batch_size=100, beam_size=5, best_of=3)
+@pytest.mark.parametrize("rows", [{"beam_size": 5, "best_of": 3}, {"beam_size": 3, "best_of": 5}, {"best_of": 5}])
+def test_more_rows_together_than_memory_holds_are_refused(rows: dict[str, int]) -> None:
+    make_transcribe_options(DIMS, batch_size=MOST_ROWS // 5, **rows)
+    said = f"batch_size=100 with beam_size={rows.get('beam_size')} and best_of={rows['best_of']} makes 500 rows"
+    with pytest.raises(OptionError, match=said):
+        make_transcribe_options(DIMS, batch_size=100, **rows)
 
 
 def test_a_parameter_whose_name_is_no_string() -> None:

@@ -3,12 +3,12 @@
     python -m tests.perf.power [--history DIR] [--machine FINGERPRINT] [--runs 5,10] [--times 1,2] [--draws 1000]
 
 Runs are made up from recorded ones and judged by the gate itself; what it calls slower is made up once more, as it
-would be measured again. In a made-up run each row lies where some recorded
-run lay (the same one for all rows, on either side of the middle), and its blocks are drawn from the recorded blocks
-around it, both systems' rounds together: nothing is assumed of how the noise is distributed. What a run's own rounds
-explain of where it lay is taken out, as its blocks bring it along. A row that its own A/A pair invalidates finds
-nothing. Prints a line for each number of earlier runs, and of measurements so many times as long; the exit status is 1
-if what is in force, as many runs as have timed every row in quiet, does not reach what is promised.
+would be measured again. In a made-up run each row lies where some recorded run lay (the same one for all rows, on
+either side of the middle), and its blocks are drawn from the recorded blocks around it, both systems' rounds together:
+nothing is assumed of how the noise is distributed. What a run's own rounds explain of where it lay is taken out, as its
+blocks bring it along. A row that its own A/A pair invalidates finds nothing. Prints a line for each number of earlier
+runs, and of measurements so many times as long; the exit status is 1 if what is in force, as many runs as have timed
+every row in quiet, does not reach what is promised.
 """
 
 from __future__ import annotations

@@ -83,11 +83,13 @@ def test_every_kind_is_read_and_more_keys_are_ignored(tmp_path: Path) -> None:
 
 
 def test_what_it_was_made_on(tmp_path: Path) -> None:
-    bench, suite = read_runs(runs.write(tmp_path, bench=runs.benchmarks(3, 2.0), suite=runs.SUITE))
+    nothing = {name: value for name, value in runs.TEETH.items() if name not in ("made", "commit")}
+    bench, suite, old = read_runs(runs.write(tmp_path, bench=runs.benchmarks(3, 2.0), suite=runs.SUITE, old=nothing))
     assert (bench.commit, bench.made) == ("03ff5a7c1430 with changes", "2026-11-03 10:28 UTC")
     assert (bench.machine.processor, bench.machine.cores) == ("A Processor", 2)
     assert (suite.commit, suite.made) == ("5fcff5a7c143", "2026-11-24 10:28 UTC")
     assert suite.machine.fingerprint == "0123456789ab"
+    assert (old.commit, old.made) == ("", "")
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
