@@ -60,7 +60,8 @@ def cut_segments(result: DecodingResult, window: Window, tokenizer: Tokenizer) -
         pairs.append(len(tokens))
     segments = []
     for first, end in zip([0, *pairs], pairs, strict=False):
-        start_position, end_position = (tokens[i] - tokenizer.timestamp_begin for i in (first, end - 1))
+        # not below the window's start, where openai-whisper puts text that no timestamp leads: only their rules ask for one
+        start_position, end_position = (max(tokens[i] - tokenizer.timestamp_begin, 0) for i in (first, end - 1))
         segments.append(_segment(result, window, tokenizer, tokens[first:end], start_position, end_position))
     last_position = tokens[pairs[-1] - 1] - tokenizer.timestamp_begin
     return Cut(segments, window.size if ends_in_silence else last_position * FRAMES_PER_TIMESTAMP, ends_in_silence)
