@@ -60,7 +60,7 @@ def cut_segments(result: DecodingResult, window: Window, tokenizer: Tokenizer) -
         pairs.append(len(tokens))
     segments = []
     for first, end in zip([0, *pairs], pairs, strict=False):
-        # not below the window's start, where openai-whisper puts text that no timestamp leads: only their rules ask for one
+        # text that no timestamp leads, as without their rules, begins with the window: in openai-whisper far before it
         start_position, end_position = (max(tokens[i] - tokenizer.timestamp_begin, 0) for i in (first, end - 1))
         segments.append(_segment(result, window, tokenizer, tokens[first:end], start_position, end_position))
     last_position = tokens[pairs[-1] - 1] - tokenizer.timestamp_begin

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -222,6 +222,17 @@ def test_one_bad_file_costs_itself_alone(fake: FakeModel, tmp_path: Path, capsys
         "maxwhisper: error: gone.wav: no such file",
         "maxwhisper: error: broken.wav cannot be read as audio: it is broken",
     ]
+
+
+def test_what_standard_input_cannot_be_is_said_as_it_is(
+    fake: FakeModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(file: str, **_: Any) -> NoReturn:
+        raise AudioError("standard input is empty")
+
+    monkeypatch.setattr(fake, "transcribe", broken)
+    assert cli.main(["transcribe", "-", "-f", "txt"]) == 1
+    assert capsys.readouterr().err == "maxwhisper: error: standard input is empty\n"
 
 
 def test_a_folder_is_its_media_files(fake: FakeModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

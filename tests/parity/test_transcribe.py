@@ -251,7 +251,7 @@ def at(second: float) -> int:
             900,
             id="two segments, both closed",
         ),
-        pytest.param([AND, at(4), at(5)], [(10.0, 14.0, " and")], 400, id="no opening timestamp: from the window's start"),
+        pytest.param([AND, at(4), at(5)], [(10.0, 14.0, " and")], 400, id="no opening timestamp: the window's start"),
         pytest.param([], [(10.0, 30.0, "")], 2000, id="nothing"),
     ],
 )
