@@ -90,4 +90,9 @@ FAULTS = (
     seen("a-copy-of-features-is-theirs", "cache", RUNTIME, "astype(dtype or np.float32, copy=bool(copy))",
          "astype(dtype or np.float32, copy=False)", OF_DECODER_STATE,
          "features_are_arrays_of_any_dtype_and_copies_where_copies_are_wanted"),
+    seen("a-decoder-cannot-begin-again", "cache", RUNTIME, "if not 0 <= length <= self.length",
+         "if not 0 < length <= self.length", OF_DECODER_STATE,
+         "each_position_is_found_in_the_slot_that_it_was_written_to"),
+    seen("standard-input-is-a-file", "cli", COMMANDS, 'if file in str(error) or file == "-" else',
+         "if file in str(error) else", OF_CLI, "what_standard_input_cannot_be_is_said_as_it_is"),
 )  # fmt: skip

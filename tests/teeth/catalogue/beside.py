@@ -9,11 +9,11 @@ DIMS, WEIGHTS, CT2_FILE, FILES, FORMATS, HUGGINGFACE, NAMES, SAFETENSORS_FILE, V
         "weights/names", "weights/safetensors_file", "weights/vocabulary",
     )
 )
-OF_CHECKPOINT_NAMES, OF_CHECKPOINTS, OF_HUB_CACHE, OF_MODEL_BIN, OF_SIDE_FILES, OF_DISK = (
+OF_CHECKPOINT_NAMES, OF_CHECKPOINTS, OF_HUB_CACHE, OF_MODEL_BIN, OF_SIDE_FILES, OF_DISK, OF_BAD_CHECKPOINTS = (
     f"tests/{name}.py"
     for name in (
         "parity/test_checkpoint_names", "parity/test_checkpoints", "parity/test_hub_cache", "parity/test_model_bin",
-        "parity/test_side_files", "robustness/test_disk",
+        "parity/test_side_files", "robustness/test_disk", "parity/test_bad_checkpoints",
     )
 )
 
@@ -71,4 +71,7 @@ FAULTS = (
     seen("half-a-download-is-taken", "weights", NAMES,
          'if (snapshot / "config.json").is_file() and format_of(snapshot):', "if format_of(snapshot):", OF_HUB_CACHE,
          "of_several_revisions_main_is_taken_or_else_the_newest"),
+    seen("any-archive-is-an-npz", "weights", FORMATS,
+         'return "npz" if any(name.endswith(".npy") for name in names) else _SUFFIXES.get(path.suffix)', 'return "npz"',
+         OF_BAD_CHECKPOINTS, "what_is_no_checkpoint"),
 )  # fmt: skip

@@ -127,4 +127,6 @@ FAULTS = (
          "names_are_shown_as_they_are"),
     seen("one-round-has-a-median", "compare", COMPARISON_VIEW, '"1 round" if comparison.rounds == 1 else ',
          '"1 round" if not comparison.rounds else ', OF_COMPARE_FIGURES, "every_figure_is_shown"),
+    seen("files-last-a-second", "corpus", CORPUS, "if not 0 <= seconds", "if not 1 <= seconds", OF_CORPUS,
+         "a_file_may_be_shorter_than_a_second"),
 )  # fmt: skip

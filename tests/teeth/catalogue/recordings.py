@@ -98,6 +98,11 @@ FAULTS = (
         "for first, end in zip([0, *pairs], pairs, strict=False):",
         "for first, end in zip([0, *pairs], [*pairs, len(tokens)], strict=False):",
     ),
+    cut(
+        "text-before-the-recording",
+        "(max(tokens[i] - tokenizer.timestamp_begin, 0) for i in (first, end - 1))",
+        "(tokens[i] - tokenizer.timestamp_begin for i in (first, end - 1))",
+    ),
     Fault(
         "empty-segments-keep-their-text",
         "segments",

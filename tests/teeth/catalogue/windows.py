@@ -256,4 +256,12 @@ FAULTS = (
         stage="search",
         of="sampling",
     ),
+    window(
+        "samples-do-not-count-in-batches",
+        "max(o.decoding.beam_size or 1, o.decoding.best_of or 1)",
+        "(o.decoding.beam_size or 1)",
+        "more_rows_together_than_memory_holds_are_refused",
+        file=ASKED,
+        of="wrong_types",
+    ),
 )
