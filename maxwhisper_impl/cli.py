@@ -231,7 +231,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     add("--device", default="cpu", help="cpu or cuda, for all of them")
     add("--threads", type=int, default=0, metavar="N", help="for each system; 0: one for each core")
     add("--rounds", type=int, default=3, metavar="N", help="turns of each system; the median is shown")
-    add("--language", help="code of the language spoken; else as the file's corpus says, or detected")
+    add("--language", help="language spoken, name or code; else as the file's corpus says, or detected")
     add("--reference", metavar="TEXT_FILE", help="what is said in the one FILE; else its corpus' transcript")
     add("--json", metavar="OUT", help="write everything there is to know about the run")
     add("--plot", metavar="OUT", help="write a picture (.png, .svg or .pdf)")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from .dims import SIZES, ModelDimensions
 from .errors import CheckpointError, MaxWhisperError, OptionError
-from .status import LiveScreen, StatusLine, complain, warn
+from .status import LiveScreen, StatusLine, complain, one_line, warn
 from .threads import available_cpus, limit_threads
 
 if TYPE_CHECKING:
@@ -210,17 +210,19 @@ def compare(options: Namespace) -> int:
     from .comparison_view import print_table, write_json, write_plot
     from .samples import read_samples
     from .systems import parse_system
+    from .tokenizer import language_code
 
     systems, models = _names([options.systems]), _names(options.model or ["tiny.en,base"])
     for name in systems:
         parse_system(name)
+    language = None if options.language is None else language_code(options.language)
     check_outputs(options)
     start = time.monotonic()
 
     def say(line: str) -> None:
-        print(f"[{time.monotonic() - start:5.0f} s] {line}", file=sys.stderr, flush=True)
+        print(f"[{time.monotonic() - start:5.0f} s] {one_line(line)}", file=sys.stderr, flush=True)
 
-    samples = read_samples(options.audio, language=options.language, reference=options.reference, say=say)
+    samples = read_samples(options.audio, language=language, reference=options.reference, say=say)
     for sample in samples:
         say(f"{sample.id}: {sample.seconds:.1f} s" + ("" if sample.text is not None else ", no transcript known"))
     threads = options.threads or available_cpus()
@@ -244,7 +246,7 @@ def _saved(path: str | None, write: Callable[[Path, Comparison], None], result: 
 
 def report(options: Namespace) -> int:
     """The page's name on stdout."""
-    from .files import write_whole
+    from .files import utf8, write_whole
 
     try:
         from .report import make_page, read_runs
@@ -254,7 +256,7 @@ def report(options: Namespace) -> int:
     if not out.absolute().parent.is_dir():
         raise OptionError(f"--out {out}: there is no folder {out.parent}")
     with StatusLine() as status:
-        page = make_page(read_runs(options.runs), status).encode()
+        page = utf8(make_page(read_runs(options.runs), status))
     write_whole(out, page)
     print(f"{out}: {len(page) / 1e6:.1f} MB")
     return 0

@@ -7,8 +7,9 @@ from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import write_whole
+from .files import utf8, write_whole
 from .machine import machine, now, versions
+from .status import one_line
 from .systems import SYSTEMS, Pinned, label
 from .tables import print_whole
 
@@ -24,7 +25,7 @@ def print_table(comparison: Comparison) -> None:
     """The table on stdout, and what did not get through below it."""
     console = print_whole(table(comparison))
     for failure in comparison.failures:
-        console.print(f"{label(failure.spec)} failed: {failure.reason}", markup=False, style="red")
+        console.print(one_line(f"{label(failure.spec)} failed: {failure.reason}"), markup=False, style="red")
 
 
 def table(comparison: Comparison) -> Table:
@@ -130,7 +131,7 @@ def row_as_json(row: Row) -> dict[str, Any]:
 
 def write_json(path: Path, comparison: Comparison) -> None:
     """Whole or not at all."""
-    write_whole(path, (json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n").encode())
+    write_whole(path, utf8(json.dumps(as_json(comparison), ensure_ascii=False, indent=1) + "\n"))
 
 
 def write_plot(path: Path, comparison: Comparison) -> None:

@@ -9,6 +9,11 @@ from pathlib import Path
 from .errors import MaxWhisperError
 
 
+def utf8(text: str) -> bytes:
+    """What a file's name has that is no UTF-8 is spelled out, as \\udcff, which JSON reads as what it was."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Replaces `path` in one step, or what it links to; MaxWhisperError where it cannot be written."""
     try:

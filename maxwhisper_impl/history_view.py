@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import write_whole
+from .files import utf8, write_whole
 from .history import Key, Row, Run
 from .machine import machine
 from .tables import print_whole
@@ -99,7 +99,7 @@ def _row_as_json(row: Row) -> dict[str, Any]:
 
 
 def write_json(path: Path, runs: Sequence[Run], case: str | None = None) -> None:
-    write_whole(path, (json.dumps(as_json(runs, case), ensure_ascii=False, indent=1) + "\n").encode())
+    write_whole(path, utf8(json.dumps(as_json(runs, case), ensure_ascii=False, indent=1) + "\n"))
 
 
 def write_plot(path: Path, runs: Sequence[Run], case: str | None = None) -> None:

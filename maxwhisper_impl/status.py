@@ -59,7 +59,7 @@ class StatusLine:
     def __call__(self, step: str) -> None:
         with self._lock:
             self._finish("")
-            self._step, self._since, self._shown_at = step, time.monotonic(), None
+            self._step, self._since, self._shown_at = one_line(step), time.monotonic(), None
 
     def _tick(self) -> None:
         while not self._done.wait(TICK):

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..errors import OptionError
+from ..files import utf8
 from . import figures
 from .kinds import Benchmarks, Comparison, Fuzz, Roofline, Run, Soak, Suite, Teeth
 from .layers import layer_map, other_margins
@@ -67,7 +68,7 @@ def make_page(sources: Sequence[Source], say: Callable[[str], object] = print) -
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
         sounds=playable,
     )
-    if (size := len(page.encode())) > LARGEST:
+    if (size := len(utf8(page))) > LARGEST:
         raise OptionError(
             f"the page would have {size / 1e6:.1f} MB, {LARGEST / 1e6:.0f} MB is the most: give fewer run files"
         )

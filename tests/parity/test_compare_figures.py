@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,45 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_command_asks_for_what_its_flags_say(asked: dict[str, Any]) -> None:
     given = ["--model", "tiny.en, base", "--model", "tiny.en", "--systems", "maxwhisper:int8 , whisper.cpp"]
-    given += ["--device", "cuda", "--threads", "1", "--rounds", "7", "--language", "de", "--reference", "said.txt"]
+    given += ["--device", "cuda", "--threads", "1", "--rounds", "7", "--language", "German", "--reference", "said.txt"]
     assert cli.main(["compare", "a.wav", *given]) == 1
     del asked["say"]
     assert asked == {
         "files": ["a.wav"], "language": "de", "reference": "said.txt", "models": ["tiny.en", "base"],
         "systems": ["maxwhisper:int8", "whisper.cpp"], "device": "cuda", "threads": 1, "rounds": 7,
     }  # fmt: skip
+
+
+def test_a_language_that_is_none_is_refused_before_anything_runs(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compare", "a.wav", "--language", "klingon"]) == 2
+    assert "unknown language 'klingon'" in capsys.readouterr().err
+    assert not asked
+
+
+def test_a_name_that_is_no_utf_8_is_written_as_what_it_is(tmp_path: Path) -> None:
+    name = "\udcff.wav"
+    sample = Sample(name, np.zeros(16000, np.float32), "en", None)
+    comparison_view.write_json(tmp_path / "out.json", Comparison([sample], 1, 1, []))
+    assert json.loads((tmp_path / "out.json").read_bytes())["audio"][0]["file"] == name
+
+
+def test_whatever_a_model_is_called_each_line_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(samples, "read_samples", lambda *_, **__: [])
+    spec = replace(PLAIN.spec, model="a\nb")
+
+    def run(*_: Any, say: Callable[[str], None], **__: Any) -> Comparison:
+        say("a\nb: weights")
+        return Comparison([], 1, 1, [], [Failure(spec, "there is no a\nb")])
+
+    monkeypatch.setattr(compare, "compare", run)
+    assert cli.main(["compare", "a.wav", "--model", "a\nb"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "[    0 s] a b: weights\n"
+    assert printed.out.splitlines()[-1] == "a b · openai-whisper failed: there is no a b"
 
 
 def test_the_commands_defaults(asked: dict[str, Any]) -> None:

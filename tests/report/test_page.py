@@ -166,3 +166,10 @@ def test_wrong_use_of_the_command(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"maxwhisper: error: {says}")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_name_that_is_no_utf_8_is_spelled_out(tmp_path: Path) -> None:
+    (file,) = runs.write(tmp_path, teeth=runs.TEETH)
+    odd = Path(file).rename(tmp_path / "\udcff.json")
+    assert main(["report", "--from", str(odd), "--out", str(tmp_path / "page.html")]) == 0
+    assert "\\udcff.json" in (tmp_path / "page.html").read_text(encoding="utf-8")
