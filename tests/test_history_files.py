@@ -83,6 +83,9 @@ DAMAGES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"text_hash": 5}),
     ({}, {"ratio": 5.0}),
     ({}, {"low": float("nan")}),
+    ({}, {"peer_rounds": [0.2, 0.0]}),
+    ({}, {"peer_rounds": [0.2, float("inf")]}),
+    ({}, {"memory_rounds": []}),
 ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_impl.dims import SIZES
-from maxwhisper_impl.weights import find_checkpoint
+from maxwhisper_impl.weights import Checkpoint, find_checkpoint, load_checkpoint, random_checkpoint
 from maxwhisper_impl.weights.names import hub_cache
 from tests.parity.small_checkpoints import save, small
 
@@ -27,10 +27,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "huggingface" / "hub"
 
 
-def snapshot(hub: Path, repository: str, revision: str, age: int = 0) -> Path:
+def snapshot(hub: Path, repository: str, revision: str, age: int = 0, checkpoint: Checkpoint | None = None) -> Path:
     """A downloaded model, `age` days old."""
     folder = hub / f"models--{repository.replace('/', '--')}" / "snapshots"
-    path = save(small(), folder, "ctranslate2", revision).rename(folder / revision)
+    path = save(checkpoint or small(), folder, "ctranslate2", revision).rename(folder / revision)
     os.utime(path, (1e9 - age * 86400, 1e9 - age * 86400))
     return path
 
@@ -67,3 +67,10 @@ def test_what_faster_whisper_has_downloaded_is_found(name: str, hub: Path) -> No
 
     path = snapshot(hub, _MODELS[name], "main")
     assert find_checkpoint(name, download=False) == path
+
+
+def test_the_name_that_is_asked_for_tells_the_alignment_heads(hub: Path) -> None:
+    """Where neither the files nor their folder's name do."""
+    snapshot(hub, "Systran/faster-whisper-tiny.en", "a", checkpoint=random_checkpoint(SIZES["tiny.en"], 0))
+    heads = ((1, 0), (2, 0), (2, 5), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4))
+    assert load_checkpoint("tiny.en", download=False).alignment_heads == heads
