@@ -7,6 +7,7 @@ import json
 import pickle
 import struct
 import zipfile
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ HUGE = (0, 1, -1, 2**31, 2**32, 2**62, 2**63, 2**64, 10**30, 1.5, 1e308, True, N
 
 
 def value(case: Case, depth: int = 2) -> Any:
-    """Anything that JSON can say."""
+    """Anything that JSON can say; of this case alone, which may change it."""
     if depth and case.chance(0.3):
         inner = [value(case, depth - 1) for _ in range(case.random.randint(0, 3))]
         return inner if case.chance(0.5) else {str(i): item for i, item in enumerate(inner)}
-    return case.one_of((*HUGE, float("nan"), float("inf"), "", "whisper", "gelu", "\udcff", "x" * 1000))
+    return copy(case.one_of((*HUGE, float("nan"), float("inf"), "", "whisper", "gelu", "\udcff", "x" * 1000)))
 
 
 def safetensors(case: Case, kind: str, path: Path) -> None:

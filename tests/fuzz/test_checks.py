@@ -11,6 +11,7 @@ import pytest
 
 from maxwhisper_impl.corpus import Clip, Word
 from tests.fuzz import __main__ as command
+from tests.fuzz import forged
 from tests.fuzz.audio import Audio
 from tests.fuzz.case import Case, Wrong
 from tests.fuzz.commands import Commands
@@ -148,6 +149,16 @@ def test_each_target_is_its_own() -> None:
         assert make(where).name == name
     shares = [make(where).share for where in command.TARGETS.values()]
     assert min(shares) > 0.05
+
+
+def test_what_a_case_does_to_its_values_is_no_other_cases(tmp_path: Path) -> None:
+    for number in range(300):
+        drawn = forged.value(Case("x", number, 0, tmp_path / str(number)))
+        if isinstance(drawn, list):
+            drawn.append("changed")
+        elif isinstance(drawn, dict):
+            drawn["changed"] = True
+    assert [each for each in forged.HUGE if isinstance(each, (list, dict))] == [[], {}]
 
 
 def test_every_kind_of_case_is_drawn() -> None:

@@ -39,7 +39,7 @@ FAULTS = (
     seen("compare-stays-on-the-cpu", "compare", COMMANDS, "systems, device=options.device, threads",
          'systems, device="cpu", threads', OF_COMPARE_FIGURES, "the_command_asks_for_what_its_flags_say"),
     seen("compare-detects-the-language-it-is-told", "compare", COMMANDS,
-         "read_samples(options.audio, language=options.language, reference",
+         "read_samples(options.audio, language=language, reference",
          "read_samples(options.audio, language=None, reference", OF_COMPARE_FIGURES,
          "the_command_asks_for_what_its_flags_say"),
     seen("a-picture-of-nothing", "compare", COMMANDS, "options.plot if result.rows else None", "options.plot",
