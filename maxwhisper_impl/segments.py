@@ -60,8 +60,7 @@ def cut_segments(result: DecodingResult, window: Window, tokenizer: Tokenizer) -
         pairs.append(len(tokens))
     segments = []
     for first, end in zip([0, *pairs], pairs, strict=False):
-        # text that no timestamp leads, as without their rules, begins with the window: in openai-whisper far before it
-        start_position, end_position = (max(tokens[i] - tokenizer.timestamp_begin, 0) for i in (first, end - 1))
+        start_position, end_position = (tokens[i] - tokenizer.timestamp_begin for i in (first, end - 1))
         segments.append(_segment(result, window, tokenizer, tokens[first:end], start_position, end_position))
     last_position = tokens[pairs[-1] - 1] - tokenizer.timestamp_begin
     return Cut(segments, window.size if ends_in_silence else last_position * FRAMES_PER_TIMESTAMP, ends_in_silence)
@@ -104,4 +103,6 @@ def clear_empty(segments: list[Segment]) -> None:
 
 def print_segments(segments: list[Segment]) -> None:
     for segment in segments:
-        print(f"[{format_timestamp(segment['start'])} --> {format_timestamp(segment['end'])}] {segment['text']}")
+        # of text that no timestamp leads, as without their rules, the start is below zero, as in openai-whisper
+        start, end = (format_timestamp(max(0.0, time)) for time in (segment["start"], segment["end"]))
+        print(f"[{start} --> {end}] {segment['text']}")

@@ -16,7 +16,8 @@ def check_result(
 ) -> None:
     """openai-whisper's dictionary of a recording of so many seconds: times in order and within it, finite figures.
 
-    `ruled`: timestamps obeyed their rules; without those a model that may say nothing else says them in any order.
+    `ruled`: timestamps obeyed their rules; without those a model that may say nothing else says them in any order, and
+    text that none leads starts far before the recording, as in openai-whisper.
     `ordered`: windows follow each other; clips may be asked for in any order."""
     demand(isinstance(result, dict) and set(result) == {"text", "segments", "language"}, f"gave {result!r:.200}")
     demand(isinstance(result["text"], str) and isinstance(result["language"], str), "text or language is no string")
@@ -26,8 +27,8 @@ def check_result(
         demand(set(segment) >= set(SEGMENT_FIELDS), f"a segment lacks {set(SEGMENT_FIELDS) - set(segment)}")
         # the last timestamp may lie in the padding of the last window, as in openai-whisper
         start, end = segment["start"], segment["end"]
-        demand(min(start, end) >= 0 and max(start, end) <= seconds + 30.1, f"{start} to {end}")
-        demand(start <= end or not ruled, f"{start} to {end}")
+        demand(end >= 0 and max(start, end) <= seconds + 30.1, f"{start} to {end}")
+        demand(0 <= start <= end or not ruled, f"{start} to {end}")
         figures = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
         demand(all(math.isfinite(segment[name]) for name in figures), f"figures: {[segment[name] for name in figures]}")
         demand(all(type(token) is int for token in segment["tokens"]), "tokens are not numbers")

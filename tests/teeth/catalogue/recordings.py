@@ -1,6 +1,6 @@
 """Whole recordings: windows and their context, temperatures, segments, batches, speech alone, live speech."""
 
-from tests.teeth.fault import Fault, faults_of
+from tests.teeth.fault import Fault, faults_of, seen
 
 TRANSCRIBE, FALLBACK, SEGMENTS, BATCHED, VAD, LIVE = (
     f"maxwhisper_impl/{name}.py" for name in ("transcribe", "fallback", "segments", "batched", "vad", "live")
@@ -98,11 +98,9 @@ FAULTS = (
         "for first, end in zip([0, *pairs], pairs, strict=False):",
         "for first, end in zip([0, *pairs], [*pairs, len(tokens)], strict=False):",
     ),
-    cut(
-        "text-before-the-recording",
-        "(max(tokens[i] - tokenizer.timestamp_begin, 0) for i in (first, end - 1))",
-        "(tokens[i] - tokenizer.timestamp_begin for i in (first, end - 1))",
-    ),
+    seen("text-before-the-recording-ends-the-printing", "segments", SEGMENTS,
+         "format_timestamp(max(0.0, time))", "format_timestamp(time)", OF_TRANSCRIBE,
+         "text_that_no_timestamp_leads_is_printed"),
     Fault(
         "empty-segments-keep-their-text",
         "segments",
