@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def test_what_is_slower_once_is_not(recorder: Recorder) -> None:
     ratios = [finding for finding in slower if finding.figure == "ratio" and finding.key.peer == "openai-whisper"]
     assert confirmed(slow, ratios) == slow
     assert confirmed(slow, judge(recorder.run({"decode 30 steps": 1.3}), history)) == refuted
+    unclear = [replace(finding, verdict=NO_VERDICT) for finding in clean]
+    assert confirmed(slow, unclear) == confirmed(slow, []) == slow, "what says nothing clears nothing"
 
 
 def test_ten_percent_is_seen_and_nothing_else(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 
 times tiny.en beside faster-whisper, encoding and decoding, in processes of their own: MIN_RUNS clean runs, the
 history; a clean rerun, which must not be flagged; and a run for each slow-down, which must be. As in `make perf-full`
-what is slower is timed a second time, and is slower if it is so again. Runs that are in DIR already, by these names,
+what is slower is timed a second time, and stays so unless that clears it. Runs that are in DIR already, by these names,
 are not timed again: earlier ones of the whole suite may be put there as clean-1.json and so on. The exit status is 1 if
 the gate is wrong about one of them.
 

@@ -2,8 +2,9 @@
 
 Each row is judged twice, by the model of `noise.py`: by its ratio to the peer of the same run, and by its own time. All
 verdicts of a run together call ONCE of clean runs slower, each an equal share. A case that is slower is measured again,
-in a process of its own, and is slower if it is so again: now and then a shared machine is worse for a process than any
-model of its noise says, but not twice in a row. Both together raise a false alarm in at most ALPHA of clean runs.
+in a process of its own, and is slower if it is so again, or if nothing can be said of it then: now and then a shared
+machine is worse for a process than any model of its noise says, but not twice in a row. Both together raise a false
+alarm in at most ALPHA of clean runs.
 
 Nothing is judged that an A/A pair of its own run contradicts, that wrote another text, or that has too little history;
 it is reported as "no verdict", with the reason.
@@ -130,11 +131,12 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
 
 
 def confirmed(first: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
-    """The first measurement's findings, of which those are slower whose case is so in the second, too."""
-    twice = {finding.key.what for finding in again if finding.verdict == SLOWER}
+    """The first measurement's findings, of which those are slower whose case the second does not clear."""
+    found = {what: {each.verdict for each in again if each.key.what == what} for what in {f.key.what for f in again}}
+    cleared = {what for what, verdicts in found.items() if NOT_SLOWER in verdicts and SLOWER not in verdicts}
     return [
         finding
-        if finding.verdict != SLOWER or finding.key.what in twice
+        if finding.verdict != SLOWER or finding.key.what not in cleared
         else replace(finding, verdict=NOT_SLOWER, reason=" when measured again")
         for finding in first
     ]
