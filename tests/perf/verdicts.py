@@ -38,7 +38,7 @@ BOTH = "both"
 SLOWER, NOT_SLOWER, NO_VERDICT = "slower", "not slower", "no verdict"
 ALPHA = 0.01
 """How often a run that is no slower may be called so, all its rows together, when it has been measured again."""
-ONCE = 0.05
+ONCE = 0.04
 """The same of a single measurement."""
 POWER = 0.95
 SMALLEST = 0.03
