@@ -27,6 +27,7 @@ from maxwhisper_impl.errors import MaxWhisperError
 from maxwhisper_impl.history import Run, read_run
 from maxwhisper_impl.status import StatusLine, complain
 from maxwhisper_impl.tables import print_whole
+from tests.perf.gate import cells
 from tests.perf.recording import ROOT
 from tests.perf.slowed import SLOW_DOWNS, VARIABLE
 from tests.perf.verdicts import MIN_RUNS, NOT_SLOWER, SLOWER, Finding, confirmed, judge, unfit
@@ -116,9 +117,9 @@ def show(found: dict[str, list[Finding]]) -> int:
         right = (SLOWER in verdicts) if name in SLOW_DOWNS else clean
         wrong |= not right
         for f in findings:
-            interval = f"[{f.low:+.1%}, {f.high:+.1%}]"
-            cells = (f.shown(f.before), f.shown(f.now), f"{f.slower:+.1%}", interval, f.verdict + f.reason)
-            table.add_row(name, f.key.what, f.figure, *cells, "yes" if right else "NO", style=None if right else "red")
+            case, _, figure, before, now, change, interval, *_, verdict = cells(f)
+            shown = (name, case, figure, before, now, change, interval, verdict, "yes" if right else "NO")
+            table.add_row(*shown, style=None if right else "red")
     print_whole(table)
     return int(wrong)
 
