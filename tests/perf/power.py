@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,9 @@ from tests.perf.verdicts import (
     POWER,
     SLOWER,
     WINDOW,
-    Finding,
-    confirmed,
     contested,
     counting,
-    judge,
+    gated,
     unfit,
 )
 
@@ -181,19 +180,11 @@ def simulate(world: World, runs: int, draws: int) -> Outcome:
     for _ in range(draws):
         history = [world.run(day) for day in range(runs)]
         run, again = (world.run(day) for day in (runs, runs + 1))
-        found = gated(run, again, history)
+        found, slow = (gated(slowed(run, by), history, partial(slowed, again, by)) for by in (1, 1 + CHANGE))
         outcome.false_alarms += any(finding.verdict == SLOWER for finding in found)
         outcome.silent += {finding.verdict for finding in found} == {NO_VERDICT}
-        slow = gated(slowed(run, 1 + CHANGE), slowed(again, 1 + CHANGE), history)
         caught.update({finding.key.what for finding in slow if finding.verdict == SLOWER})
     return outcome
-
-
-def gated(run: Run, again: Run, history: Sequence[Run]) -> list[Finding]:
-    """What the gate says of a run that is measured again if it is slower."""
-    found = judge(run, history)
-    slower = any(finding.verdict == SLOWER for finding in found)
-    return confirmed(found, judge(again, history)) if slower else found
 
 
 def most_recorded(runs: Sequence[Run]) -> str | None:

@@ -30,7 +30,7 @@ from maxwhisper_impl.tables import print_whole
 from tests.perf.gate import cells
 from tests.perf.recording import ROOT
 from tests.perf.slowed import SLOW_DOWNS, VARIABLE
-from tests.perf.verdicts import MIN_RUNS, NOT_SLOWER, SLOWER, Finding, confirmed, judge, unfit
+from tests.perf.verdicts import MIN_RUNS, NOT_SLOWER, SLOWER, Finding, gated, unfit
 
 CLEAN = [f"clean-{number + 1}" for number in range(MIN_RUNS)]
 RERUN = "clean-again"
@@ -96,11 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def judged(name: str, folder: Path, clean: Sequence[Run], say: Callable[[str], object]) -> list[Finding]:
     """What the gate says of the run beside the clean ones."""
     run = record(name, folder)
-    findings = [finding for finding in judge(run, clean) if finding.key in run.rows]
-    if all(finding.verdict != SLOWER for finding in findings):
-        return findings
-    say(f"timing {name} a second time")
-    return confirmed(findings, judge(record(name, folder, SECOND), clean))
+
+    def again() -> Run:
+        say(f"timing {name} a second time")
+        return record(name, folder, SECOND)
+
+    return [finding for finding in gated(run, clean, again) if finding.key in run.rows]
 
 
 def show(found: dict[str, list[Finding]]) -> int:

@@ -22,7 +22,7 @@ than a peer that is not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -130,10 +130,17 @@ def judge(run: Run, history: Sequence[Run]) -> list[Finding]:
     return sorted(findings, key=lambda finding: (order.index(finding.key), finding.figure))
 
 
+def gated(run: Run, history: Sequence[Run], again: Callable[[], Run]) -> list[Finding]:
+    """What the gate says of a run, which is measured `again` if it is slower."""
+    first = judge(run, history)
+    slower = any(finding.verdict == SLOWER for finding in first)
+    return confirmed(first, judge(again(), history)) if slower else first
+
+
 def confirmed(first: Sequence[Finding], again: Sequence[Finding]) -> list[Finding]:
     """The first measurement's findings, of which those are slower whose case the second does not clear."""
-    found = {what: {each.verdict for each in again if each.key.what == what} for what in {f.key.what for f in again}}
-    cleared = {what for what, verdicts in found.items() if NOT_SLOWER in verdicts and SLOWER not in verdicts}
+    twice = {finding.key.what for finding in again if finding.verdict == SLOWER}
+    cleared = {finding.key.what for finding in again if finding.verdict == NOT_SLOWER} - twice
     return [
         finding
         if finding.verdict != SLOWER or finding.key.what not in cleared
