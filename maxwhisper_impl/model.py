@@ -1,6 +1,6 @@
 """Whisper's encoder and decoder as graphs, in terms of the ops of `kernels/`: which layer follows which, and no more.
 
-Layers carry openai-whisper's names. `taps`, where given, collects what each layer puts out, under its name.
+Layers carry openai-whisper's names. `taps` collects what each layer puts out, under its name.
 """
 
 from pathlib import Path
@@ -39,10 +39,8 @@ class Ops(Protocol):
 Taps = dict[str, TensorValue]
 
 
-def audio_encoder(ops: Ops, dims: ModelDimensions, mel: TensorValue, windows: TensorValue,
-                  taps: Taps | None = None) -> TensorValue:
+def audio_encoder(ops: Ops, dims: ModelDimensions, mel: TensorValue, windows: TensorValue, taps: Taps) -> TensorValue:
     """mel `[batch, n_mels, 2 * n_audio_ctx]` -> features `[batch, n_audio_ctx, n_audio_state]`; windows is 0, 1, …"""
-    taps = {} if taps is None else taps
     x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
     taps["encoder.conv1"] = x
     x = ops.conv(x, "encoder.conv2", stride=2, position="encoder.positional_embedding")
@@ -92,11 +90,10 @@ class Rows(NamedTuple):
     caches: list[BufferValue]
 
 
-def text_decoder(ops: Ops, dims: ModelDimensions, rows: Rows, taps: Taps | None = None) -> list[TensorValue]:
+def text_decoder(ops: Ops, dims: ModelDimensions, rows: Rows, taps: Taps) -> list[TensorValue]:
     """Logits `[rows, len(at), n_vocab]`; the likeliest allowed token by the last of them, and its log-probability, for
     each row of `ranges`; then each layer's cross-attention queries `[rows, n, n_text_state]`, which word times are made
     of."""
-    taps = {} if taps is None else taps
     x = ops.embed(rows.tokens, rows.source)
     queries: list[TensorValue] = []
     taps["decoder.embedding"] = x

@@ -36,8 +36,8 @@ def quantized_rows(x: torch.Tensor) -> torch.Tensor:
 
 
 def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
-    """Each output's weights in 255 numbers, as many below 0 as above."""
-    step = weight.abs().amax(1, keepdim=True).float().to(weight.dtype) / 127
+    """Each output's weights, or each key `[…, 64]`, in 255 numbers, as many below 0 as above."""
+    step = weight.abs().amax(-1, keepdim=True).float().to(weight.dtype) / 127
     step = torch.where(step > 0, step, 1).float().to(weight.dtype)
     return (weight / step).round() * step
 
@@ -53,18 +53,20 @@ LEFT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_row
 RIGHT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_columns}
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Scaled queries `[…, n, 64]` over all keys, in bfloat16; the softmax's weights are rounded before they are divided
-    by their sum."""
-    scores = nearest_bfloat16(q) @ nearest_bfloat16(k).transpose(-1, -2)
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dtype: str) -> torch.Tensor:
+    """Scaled queries `[…, n, 64]` over all keys, values in bfloat16 in either dtype; the softmax's weights are rounded
+    before they are divided by their sum."""
+    scores = LEFT[dtype](q) @ RIGHT[dtype](k).transpose(-1, -2)
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
     return nearest_bfloat16(weights) @ nearest_bfloat16(v) / weights.sum(-1, keepdim=True)
 
 
-def _attend_heads(heads: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None) -> Any:
+def _attend_heads(
+    heads: int, dtype: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     q = q * q.shape[-1] ** -0.5
-    return attend(q, k, v).transpose(1, 2).flatten(2), q @ nearest_bfloat16(k).transpose(-1, -2)
+    return attend(q, k, v, dtype).transpose(1, 2).flatten(2), q @ RIGHT[dtype](k).transpose(-1, -2)
 
 
 def _linear(layer: torch.nn.Linear, left: Rounding, x: torch.Tensor) -> torch.Tensor:
@@ -90,7 +92,7 @@ def round_model(model: whisper.Whisper, dtype: str) -> None:
             module.weight.data = RIGHT[kind](module.weight)
             module.forward = partial(_linear, module, LEFT[kind])
         elif isinstance(module, MultiHeadAttention) and not (name.startswith("decoder.") and name.endswith(".attn")):
-            module.qkv_attention = partial(_attend_heads, module.n_head)
+            module.qkv_attention = partial(_attend_heads, module.n_head, dtype)
     table, norm = model.decoder.token_embedding.weight, model.decoder.ln
     coarse = quantized_columns(table.data)
     table.data = nearest_bfloat16(table)

@@ -14,6 +14,10 @@ from ..weights.files import widen_bfloat16
 from .packing import GROUP, PANEL, pack, pack_pairs, pack_quads
 
 HEAD = 64
+KEY = HEAD + 8
+"""Bytes of a key in int8: behind its numbers their size, and their sum times that, as float32."""
+CROSS = {"float32": DType.float32, "bfloat16": DType.uint16, "int8": DType.int8}
+"""What keys and values of a window are stored as: uint16 are the bits of bfloat16, and int8 holds such values, too."""
 
 
 def stored_as(name: str, weight: np.ndarray) -> Any:
@@ -53,7 +57,8 @@ _LAYER_WEIGHTS = [
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
-    In bfloat16 and int8, attention over a window is of bfloat16; norms and what goes from op to op are float32.
+    In bfloat16 and int8, attention over a window is of bfloat16, but for int8's scores; norms and what goes from op to op
+    are float32.
     """
 
     extensions = (Path(__file__).parent / "mojo",)
@@ -63,7 +68,7 @@ class FusedOps:
                  portable: bool = False):
         """`portable`: without the processor's instructions for small numbers, as on one that has none."""
         self.device = device
-        self.cross_dtype = DType.float32 if dtype == "float32" else DType.uint16  # the bits of bfloat16
+        self.cross_dtype = CROSS[dtype]
         self.portable = portable
         self.weights = {
             name: Weight(name, DType.from_numpy(array.dtype), array.shape, device) for name, array in weights.items()
@@ -98,19 +103,29 @@ class FusedOps:
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
         return ready
 
-    @staticmethod
-    def cross_shape(dims: ModelDimensions) -> list[int]:
+    def cross_shape(self, dims: ModelDimensions) -> list[int]:
         """Of one window's cross-attention keys and values, as `pack_kv` makes them."""
-        return [dims.n_text_head, 2, -(-dims.n_audio_ctx // GROUP) * GROUP * HEAD]
+        return [dims.n_text_head, self._kv_size(dims.n_audio_ctx)]
+
+    def _kv_size(self, n: int) -> int:
+        """Of a head: n keys and values, padded; in int8 keys of one byte and values of two."""
+        padded = -(-n // GROUP) * GROUP
+        return padded * (KEY + 2 * HEAD if self.cross_dtype == DType.int8 else 2 * HEAD)
 
     @staticmethod
     def keys(cross: np.ndarray, count: int) -> np.ndarray:
         """Keys `[batch, heads, count, 64]` out of what `pack_kv` made."""
-        batch, heads, _, size = cross.shape
-        each = 4 // cross.itemsize  # a line holds pairs of bfloat16, or single floats
-        panels = cross[:, :, 0].reshape(batch, heads, size // (PANEL * HEAD), HEAD // each, PANEL, each)
-        keys = panels.transpose(0, 1, 2, 4, 3, 5).reshape(batch, heads, -1, HEAD)[:, :, :count]
-        return widen_bfloat16(keys) if each == 2 else keys
+        batch, heads, size = cross.shape
+        each = 4 // cross.itemsize  # a line holds quads of int8, pairs of bfloat16, or single floats
+        values = {4: KEY + 2 * HEAD, 2: 2 * HEAD, 1: 2 * HEAD}[each]
+        lines = KEY // 4 if each == 4 else HEAD // each
+        stop = size // values * lines * each
+        panels = cross[:, :, :stop].reshape(batch, heads, -1, lines, PANEL, each)
+        keys = panels[:, :, :, : HEAD // each].transpose(0, 1, 2, 4, 3, 5).reshape(batch, heads, -1, HEAD)[:, :, :count]
+        if each < 4:
+            return widen_bfloat16(keys) if each == 2 else keys
+        steps = np.ascontiguousarray(panels[:, :, :, -2]).view(np.float32).reshape(batch, heads, -1, 1)[:, :, :count]
+        return keys * steps
 
     @staticmethod
     def cache_shape(dims: ModelDimensions, slots: Any) -> list[Any]:
@@ -153,9 +168,8 @@ class FusedOps:
                            portable=self.portable)
 
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
-        """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, 2, padded n * 64]`."""
-        padded = -(-int(x.shape[1]) // GROUP) * GROUP
-        shape = [x.shape[0], state // HEAD, 2, padded * HEAD]
+        """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, size]`."""
+        shape = [x.shape[0], state // HEAD, self._kv_size(int(x.shape[1]))]
         return self._stage("pack_kv", [x], shape, dtype=self.cross_dtype)
 
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:

@@ -233,7 +233,7 @@ class Reference:
         if self.dtype == "float32":
             attended = F.scaled_dot_product_attention(q, k, v)
         else:
-            attended = attend(q * 0.125, k, v)
+            attended = attend(q * 0.125, k, v, self.dtype)
         return attended.transpose(1, 2).flatten(2)
 
     def errors(self, samples: int = 100) -> dict[str, float]:

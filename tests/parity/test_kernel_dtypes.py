@@ -38,7 +38,7 @@ from tests.parity.kernel_bench import (
     linear_inputs,
     window_inputs,
 )  # fmt: skip
-from tests.rounded import MARGIN, quantized_columns, quantized_rows
+from tests.rounded import MARGIN, RIGHT, quantized_columns, quantized_rows
 
 DTYPES = ("bfloat16", "int8")
 REFERENCES = {dtype: Reference(dtype) for dtype in DTYPES}
@@ -152,8 +152,8 @@ def test_embedding(bench: Bench, seed: int, data: st.DataObject, rows: int, n: i
 def test_keys_are_found_in_what_is_packed(bench: Bench, seed: int, windows: int) -> None:
     kv, _ = draw(seed, 1.0, windows, KEYS, 3 * STATE)
     keys = FusedOps.keys(bench("pack_kv", kv), KEYS)
-    want = widen_bfloat16(bfloat16_bits(kv[:, :, STATE : 2 * STATE])).reshape(windows, KEYS, -1, 64)
-    np.testing.assert_array_equal(keys, want.transpose(0, 2, 1, 3))
+    want = torch.from_numpy(kv[:, :, STATE : 2 * STATE]).unflatten(2, (-1, 64)).transpose(1, 2)
+    np.testing.assert_array_equal(keys, RIGHT[bench.dtype](want).numpy())
 
 
 @given(n=st.integers(1, 200), k=st.integers(1, 13))

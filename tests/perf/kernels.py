@@ -74,7 +74,7 @@ class Kernels:
         one = np.zeros(1, np.int32)
         qkv = self.floats(1, KEYS, 3 * state)
         self.add("pack_kv", [qkv], lambda x: ops.pack_kv(x, state), qkv.nbytes * 2, "GB/s")
-        packed = np.zeros((1, *FusedOps.cross_shape(_dims(state))), self.ops.cross_dtype.to_numpy())
+        packed = np.zeros((1, *self.ops.cross_shape(_dims(state))), self.ops.cross_dtype.to_numpy())
         self.add("attend.1500", [qkv, packed, one], lambda x, kv, w: ops.attend(x, kv, w, KEYS),
                  4 * KEYS * KEYS * 64 * heads, "GF/s")
         self.add("attend.1", [self.floats(1, 1, state), packed, one], lambda x, kv, w: ops.attend(x, kv, w, KEYS),

@@ -53,8 +53,9 @@ def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: int | None
 
 
 def attention(queries: int, keys: int, state: int, dtype: str = "float32") -> Work:
-    """Scores and sums over the keys and values of all heads."""
-    return operations(4 * queries * keys * state, 2 * STORED[dtype] * keys * state, dtype)
+    """Scores over the keys of all heads, and sums of their values, which int8 leaves in bfloat16."""
+    scores, sums = (operations(2 * queries * keys * state, STORED[each] * keys * state, each) for each in (dtype, fine(dtype)))
+    return scores + sums
 
 
 def mel(dims: ModelDimensions) -> Work:
@@ -73,7 +74,7 @@ def stem(dims: ModelDimensions, dtype: str = "float32") -> Work:
 def encoder_layer(dims: ModelDimensions, dtype: str = "float32") -> Work:
     n, state = dims.n_audio_ctx, dims.n_audio_state
     projections, mlp = linear(n, state, 4 * state, fine(dtype)), linear(n, state, 8 * state, dtype)
-    return projections + mlp + attention(n, n, state, fine(dtype))
+    return projections + mlp + attention(n, n, state, dtype)
 
 
 def cross(dims: ModelDimensions, dtype: str = "float32") -> Work:
@@ -86,7 +87,7 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
     """`tokens` of each row behind `past` others; rows of the same window read its keys and values once."""
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state) * rows
-    heard = attention(tokens, dims.n_audio_ctx, state, fine(dtype))
+    heard = attention(tokens, dims.n_audio_ctx, state, dtype)
     last = linear(rows * tokens, 4 * state, state, fine(dtype), HALF)
     products = linear(rows * tokens, state, 10 * state, dtype, min(HALF, STORED[dtype])) + last
     return products + behind + replace(heard * rows, read=heard.read * windows)

@@ -5,11 +5,22 @@ from extensibility import InputTensor, OutputTensor
 from extensibility import _MutableInputTensor as MutableInputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
+from std.sys import size_of
 
-from .heads import HEAD, QUERIES, SCALE, attend_pairs, attend_rows, pack_floats, pack_pairs, padded_to_groups
+from .heads import HEAD, Queries, key_lines, padded_to_groups
+from .pack_heads import pack_heads
 from .team import Team, together
-from .tile import F32, I32, Stored
-from .words import PAIRS
+from .tile import F32, I32, PANEL, ROWS, Stored
+
+comptime QUERIES = 4 * ROWS
+"""Of a task: keys and values are read again for each few of them, out of the second cache."""
+
+
+@always_inline
+def values_at[T: DType](keys: Int) -> Int:
+    """Where the values of a head begin, behind its keys, padded to groups."""
+    comptime each = 4 // size_of[Scalar[T]]()
+    return padded_to_groups(keys) * key_lines[T]() * each
 
 
 @extensibility.register("whisper.pack_kv")
@@ -18,16 +29,17 @@ struct PackKV:
     def execute[
         target: StaticString
     ](
-        kv: OutputTensor[rank=4, ...],
+        kv: OutputTensor[rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
-        """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, in panels, float32 or bfloat16:
-        kv `[batch, heads, 2, padded * 64]`."""
+        """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, in panels, as their type says:
+        kv `[batch, heads, size]`, in int8 keys of quads and values of pairs."""
         var heads = kv.dim_size(1)
+        var size = kv.dim_size(2)
         var n = x.dim_size(1)
         var width = x.dim_size(2)
-        var padded = kv.dim_size(3) // HEAD
+        var padded = padded_to_groups(n)
         var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var result = kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
 
@@ -35,12 +47,8 @@ struct PackKV:
             var head = task % heads
             var k = source.unsafe_offset(task // heads * n * width + width - (2 * heads - head) * HEAD)
             var v = k.unsafe_offset(heads * HEAD)
-            var keys = result.unsafe_offset(task * 2 * padded * HEAD)
-            var values = keys.unsafe_offset(padded * HEAD)
-            comptime if kv.dtype == PAIRS:
-                pack_pairs(k, v, width, n, padded, keys.unsafe_bitcast[UInt32](), values.unsafe_bitcast[UInt32]())
-            else:
-                pack_floats(k, v, width, n, padded, keys.unsafe_bitcast[Float32](), values.unsafe_bitcast[Float32]())
+            var keys = result.unsafe_offset(task * size)
+            pack_heads[kv.dtype](k, v, width, n, padded, keys, keys.unsafe_offset(values_at[kv.dtype](n)))
 
         sync_parallelize(pack, kv.dim_size(0) * heads)
 
@@ -50,7 +58,7 @@ struct Attention[T: DType, portable: Bool](ImplicitlyCopyable):
     """Queries over all keys of the window that their row listens to, the same for every query."""
 
     var kv: Stored[Self.T]
-    """`[windows, heads, 2, size]`, as `pack_kv` makes it."""
+    """`[windows, heads, size]`, as `pack_kv` makes it."""
     var windows: I32
     var heads: Int
     var size: Int
@@ -60,29 +68,21 @@ struct Attention[T: DType, portable: Bool](ImplicitlyCopyable):
         """A worker's part of a phase: queries at the start of each row of x `[rows, n, x_stride]`."""
         var chunks = (n + QUERIES - 1) // QUERIES
         var pieces = rows * self.heads * chunks
-        var scratch = List[Float32](unsafe_uninit_length=min(QUERIES, n) * (HEAD + padded_to_groups(self.keys)))
-        var room = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var piece = team.claim(pieces)
         while piece >= 0:
             var head = piece // chunks % self.heads
             var row = piece // chunks // self.heads
             var t = piece % chunks * QUERIES
-            var k = self.kv.unsafe_offset((Int(self.windows.unsafe_load(row)) * self.heads + head) * 2 * self.size)
-            var v = k.unsafe_offset(self.size)
+            var k = self.kv.unsafe_offset((Int(self.windows.unsafe_load(row)) * self.heads + head) * self.size)
+            var v = k.unsafe_offset(values_at[Self.T](self.keys))
             var q = x.unsafe_offset((row * n + t) * x_stride + head * HEAD)
             var into = y.unsafe_offset((row * n + t) * y_stride + head * HEAD)
             var count = min(QUERIES, n - t)
-            comptime if Self.T == PAIRS:
-                var k32 = k.unsafe_bitcast[UInt32]()
-                var v32 = v.unsafe_bitcast[UInt32]()
-                attend_pairs[Self.portable](count, q, x_stride, k32, v32, self.keys, into, y_stride, room, SCALE)
-            else:
-                var k32 = k.unsafe_bitcast[Float32]()
-                var v32 = v.unsafe_bitcast[Float32]()
-                attend_rows(count, q, x_stride, k32, v32, self.keys, into, y_stride, room, SCALE)
+            for first in range(0, count, ROWS):
+                var few = Queries[Self.T, Self.portable](min(ROWS, count - first), k, v, self.keys)
+                few.attend(q.unsafe_offset(first * x_stride), x_stride, into.unsafe_offset(first * y_stride), y_stride)
             piece = team.claim(pieces)
         team.wait(pieces)
-        _ = scratch^  # not before the last read through its pointer
 
 
 @extensibility.register("whisper.attend")
@@ -93,7 +93,7 @@ struct Attend:
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        kv: InputTensor[rank=4, ...],
+        kv: InputTensor[rank=3, ...],
         windows: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
@@ -106,7 +106,7 @@ struct Attend:
             kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             windows.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             kv.dim_size(1),
-            kv.dim_size(3),
+            kv.dim_size(2),
             keys,
         )
         var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()

@@ -1,10 +1,36 @@
 """Causal attention behind a cache of keys and values: a decoder's over what it has said."""
 
+from std.math import exp
 from std.memory import stack_allocation
 
-from .heads import HEAD, SCALE, softmax
+from .heads import HEAD, SCALE
 from .team import Team
 from .tile import F32, I32, Vector, W
+
+
+@always_inline
+def largest(scores: F32, n: Int, padded: Int) -> Float32:
+    """Of `n` scores; those from there to `padded` are made to weigh nothing."""
+    for i in range(n, padded):
+        scores.unsafe_store(i, Float32.MIN)
+    var top = Vector(Float32.MIN)
+    for i in range(0, padded, W):
+        top = max(top, scores.unsafe_load[width=W](i))
+    return top.reduce_max()
+
+
+@always_inline
+def softmax(scores: F32, n: Int, padded: Int) -> Float32:
+    """Turns scores into weights, not yet divided by the sum that is returned; entries from `n` to `padded` become 0."""
+    var limit = largest(scores, n, padded)
+    var total = Vector(0)
+    for i in range(0, padded, W):
+        var weight = exp(scores.unsafe_load[width=W](i) - limit)
+        total += weight
+        scores.unsafe_store(i, weight)
+    for i in range(n, padded):
+        scores.unsafe_store(i, 0)
+    return total.reduce_add()
 
 
 @always_inline

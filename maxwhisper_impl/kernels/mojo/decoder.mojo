@@ -31,7 +31,7 @@ struct DecoderLayer:
         x: InputTensor[dtype=DType.float32, rank=3, ...],
         cache: MutableInputTensor[dtype=DType.float32, rank=5, ...],
         source: InputTensor[dtype=DType.int32, rank=2, ...],
-        cross: InputTensor[rank=4, ...],
+        cross: InputTensor[rank=3, ...],
         windows: InputTensor[dtype=DType.int32, rank=1, ...],
         attn_gamma: InputTensor[dtype=DType.float32, rank=1, ...],
         attn_beta: InputTensor[dtype=DType.float32, rank=1, ...],
@@ -56,7 +56,7 @@ struct DecoderLayer:
         """x `[rows, n, state]` -> y of the same shape, and what lies between; `fused.py` says which is which.
 
         cache `[2, slots, heads, positions, 64]` holds each row's past, in the slots that source `[rows, length]` names;
-        cross `[windows, heads, 2, size]` is what `pack_kv` made of each window, and row r listens to `windows[r]`.
+        cross `[windows, heads, size]` is what `pack_kv` made of each window, and row r listens to `windows[r]`.
         """
         var rows = x.dim_size(0)
         var n = x.dim_size(1)
@@ -74,7 +74,7 @@ struct DecoderLayer:
             cross.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             windows.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             cross.dim_size(1),
-            cross.dim_size(3),
+            cross.dim_size(2),
             keys,
         )
         var to_qkv = layer_of[portable](qkv_weight, qkv_bias, state, True, floats(attn_gamma), floats(attn_beta))

@@ -2,10 +2,14 @@
 
 import extensibility
 from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 
 from .tile import F32, PANEL, Stored
 from .words import PAIRS, number_of_pair
+
+comptime AT_ONCE = 64
+"""Frames of a task: their rows stay in its cache while the channels pass by."""
 
 
 @always_inline
@@ -64,15 +68,22 @@ struct Frames:
         """mel `[batch, channels, frames]` as rows, y `[batch, frames + 2, channels]`, zero at both ends."""
         var channels = mel.dim_size(1)
         var frames = mel.dim_size(2)
-        for item in range(mel.dim_size(0)):
-            var source = mel.unsafe_ptr().unsafe_offset(item * channels * frames)
-            var result = y.unsafe_ptr().unsafe_offset(item * (frames + 2) * channels)
+        var pieces = (frames + AT_ONCE - 1) // AT_ONCE
+        var source = mel.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+
+        def turn(task: Int) {imm}:
+            var item = task // pieces
+            var first = task % pieces * AT_ONCE
+            var rows = result.unsafe_offset(item * (frames + 2) * channels)
             for c in range(channels):
-                result.unsafe_store(c, 0)
-                result.unsafe_store((frames + 1) * channels + c, 0)
-            for t in range(frames):
-                for c in range(channels):
-                    result.unsafe_store((t + 1) * channels + c, source.unsafe_load(c * frames + t))
+                rows.unsafe_store(c, 0)
+                rows.unsafe_store((frames + 1) * channels + c, 0)
+                var line = source.unsafe_offset((item * channels + c) * frames)
+                for t in range(first, min(frames, first + AT_ONCE)):
+                    rows.unsafe_store((t + 1) * channels + c, line.unsafe_load(t))
+
+        sync_parallelize(turn, mel.dim_size(0) * pieces)
 
 
 @extensibility.register("whisper.pick_rows")

@@ -1,78 +1,24 @@
-"""One head's queries over keys and values in panels: rows of the softmax live in a task's own scratch."""
+"""One head's queries over keys and values in panels, a few queries and a block of keys at a time: their scores, and
+what is made of them, never leave the first cache.
 
-from std.math import exp
+Keys are floats, pairs of bfloat16 or quads of int8; values, and the softmax's weights, are floats or pairs.
+"""
+
+from std.math import ceil, iota
 from std.memory import bitcast, stack_allocation
 
-from .tile import COLUMNS, F32, GROUP, PANEL, Vector, W, multiply_row, multiply_rows
+from .tile import F32, GROUP, PANEL, ROWS, Stored, Vector, W
+from .tile import multiply_group as multiply_floats
 from .tile_words import multiply_group as multiply_words
-from .words import PAIRS, U32, halves_of, joined, round_row
+from .words import PAIRS, QUADS, U32, halves_of, in_words, quantize_row, round_row
 
 comptime HEAD = 64
 """The width of a head in every Whisper; a head's values are then one group of panels."""
 comptime SCALE = Float32(0.125)
 """Of scores: one over the square root of a head's width."""
-comptime QUERIES = 48
-"""Queries of a task: as many as have room for their scores in the second cache, so that keys and values are read once
-for all of them."""
-
-
-@always_inline
-def largest(scores: F32, n: Int, padded: Int) -> Float32:
-    """Of `n` scores; those from there to `padded` are made to weigh nothing."""
-    for i in range(n, padded):
-        scores.unsafe_store(i, Float32.MIN)
-    var top = Vector(Float32.MIN)
-    for i in range(0, padded, W):
-        top = max(top, scores.unsafe_load[width=W](i))
-    return top.reduce_max()
-
-
-@always_inline
-def softmax(scores: F32, n: Int, padded: Int) -> Float32:
-    """Turns scores into weights, not yet divided by the sum that is returned; entries from `n` to `padded` become 0."""
-    var limit = largest(scores, n, padded)
-    var total = Vector(0)
-    for i in range(0, padded, W):
-        var weight = exp(scores.unsafe_load[width=W](i) - limit)
-        total += weight
-        scores.unsafe_store(i, weight)
-    for i in range(n, padded):
-        scores.unsafe_store(i, 0)
-    return total.reduce_add()
-
-
-@always_inline
-def exp_of(x: Vector) -> Vector:
-    """Of values not above 0, right to a few units in float32's last place: 2 ** whole * 2 ** rest, |rest| <= 1/2.
-
-    The whole number is read out of the bits of a sum so large that its last place is 1."""
-    comptime LARGE = Float32(12582912.0)
-    comptime LOG2E = Float32(1.4426950408889634)
-    var bounded = max(x, Vector(-87))
-    var sum = bounded.fma(Vector(LOG2E), Vector(LARGE))
-    var rest = bounded.fma(Vector(LOG2E), LARGE - sum)
-    var power = Vector(0.001326697)
-    power = power.fma(rest, Vector(0.0096754597))
-    power = power.fma(rest, Vector(0.055507426))
-    power = power.fma(rest, Vector(0.24022122))
-    power = power.fma(rest, Vector(0.69314695))
-    power = power.fma(rest, Vector(1))
-    return bitcast[DType.float32, W](bitcast[DType.uint32, W](power) + (bitcast[DType.uint32, W](sum) << 23))
-
-
-@always_inline
-def softmax_pairs[portable: Bool](scores: F32, n: Int, padded: Int) -> Float32:
-    """`softmax`, with the weights as pairs at the start of the row: they overtake no score that is still to be read."""
-    var limit = largest(scores, n, padded)
-    var total = Vector(0)
-    var halves = scores.unsafe_bitcast[UInt16]()
-    for i in range(0, padded, W):
-        var weight = exp_of(scores.unsafe_load[width=W](i) - limit)
-        total += weight
-        halves.unsafe_store(i, halves_of[portable](weight))
-    for i in range(n, padded):
-        halves.unsafe_store(i, 0)
-    return total.reduce_add()
+comptime LOG2E = Float32(1.4426950408889634)
+comptime BLOCK = 256
+"""Keys whose scores are made, weighed and forgotten together."""
 
 
 @always_inline
@@ -80,107 +26,186 @@ def padded_to_groups(n: Int) -> Int:
     return (n + GROUP - 1) // GROUP * GROUP
 
 
-@no_inline
-def attend_rows(
-    rows: Int, q: F32, q_stride: Int, keys: F32, values: F32, n: Int, y: F32, y_stride: Int, room: F32, scale: Float32
-):
-    """`rows` queries of one head over `n` keys. In panels of columns, keys are `[64, n]` and values `[n, 64]`.
-
-    `room` holds `rows * (64 + padded n)` floats: the scaled queries, later the result, and the scores.
+@always_inline
+def key_lines[T: DType]() -> Int:
+    """Of a panel of keys: what lies along the head; of quads then each key's step, and the sum of its numbers times it.
     """
-    var padded = padded_to_groups(n)
-    var query = room
-    var scores = query.unsafe_offset(rows * HEAD)
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            query.unsafe_store(i * HEAD + j, q.unsafe_load[width=W](i * q_stride + j) * scale)
-    for at in range(0, padded, GROUP):
-        multiply_group(rows, query, HEAD, keys.unsafe_offset(at * HEAD), HEAD, HEAD, scores.unsafe_offset(at), padded)
-    var total = stack_allocation[QUERIES, DType.float32]()
-    for i in range(rows):
-        total.unsafe_store(i, softmax(scores.unsafe_offset(i * padded), n, padded))
-    multiply_group(rows, scores, padded, values, padded, n, query, HEAD)
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            y.unsafe_store(i * y_stride + j, query.unsafe_load[width=W](i * HEAD + j) / total.unsafe_load(i))
+    comptime if T == QUADS:
+        return HEAD // 4 + 2
+    else:
+        return HEAD // 2 if T == PAIRS else HEAD
 
 
 @always_inline
-def multiply_group(rows: Int, a: F32, stride: Int, b: F32, depth: Int, k: Int, product: F32, product_stride: Int):
-    """`product[rows, 64] = a[rows, k] @ b[k, 64]`."""
-    if rows == 1:
-        multiply_row[DType.float32](a, b, depth, k, product)
-        return
-    for at in range(0, GROUP, COLUMNS):
-        multiply_rows[DType.float32](
-            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride
-        )
+def power_of_two[n: Int, exact: Bool](x: SIMD[DType.float32, n], step: Float32, limit: Float32) -> SIMD[DType.float32, n]:
+    """2 ** (x * step - limit), of powers not above 0 and a whole `limit`: right to a few units in float32's last place,
+    or to three in a million, which is enough for what becomes bfloat16; exactly where the power is whole.
+
+    Its whole part is read out of the bits of a sum so large that its last place is 1."""
+    comptime LARGE = Float32(12582912.0)
+    comptime Many = SIMD[DType.float32, n]
+    var bounded = max(x, Many((limit - 126) / step))
+    var sum = bounded.fma(Many(step), Many(LARGE - limit))
+    var rest = bounded.fma(Many(step), LARGE - limit - sum)
+    var power: Many
+    comptime if exact:
+        power = Many(0.001326697).fma(rest, Many(0.0096754597))
+        power = power.fma(rest, Many(0.055507426))
+        power = power.fma(rest, Many(0.24022122))
+        power = power.fma(rest, Many(0.69314695))
+    else:
+        power = Many(0.009582853).fma(rest, Many(0.055906426))
+        power = power.fma(rest, Many(0.24024099))
+        power = power.fma(rest, Many(0.69312418))
+    power = power.fma(rest, Many(1))
+    return bitcast[DType.float32, n](bitcast[DType.uint32, n](power) + (bitcast[DType.uint32, n](sum) << 23))
 
 
-@no_inline
-def attend_pairs[
-    portable: Bool
-](rows: Int, q: F32, q_stride: Int, keys: U32, values: U32, n: Int, y: F32, y_stride: Int, room: F32, scale: Float32):
-    """`attend_rows` in bfloat16: of keys, pairs lie along the head, `[32, n]` words; of values along n, `[n / 2, 64]`.
+@fieldwise_init
+struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
+    """At most ROWS queries of a head, over all its keys."""
 
-    Queries and the softmax's weights are rounded, each in its own place in `room`; sums are float32."""
-    var padded = padded_to_groups(n)
-    var query = room
-    var scores = query.unsafe_offset(rows * HEAD)
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            query.unsafe_store(i * HEAD + j, q.unsafe_load[width=W](i * q_stride + j) * scale)
-        var row = query.unsafe_offset(i * HEAD)
-        round_row[portable](row, HEAD, row.unsafe_bitcast[UInt32]())
-    for at in range(0, padded, GROUP):
-        multiply_words[PAIRS, portable](
-            rows,
-            query.unsafe_bitcast[UInt32](),
-            HEAD,
-            keys.unsafe_offset(at * HEAD // 2),
-            HEAD // 2,
-            HEAD // 2,
-            scores.unsafe_offset(at),
-            padded,
-        )
-    var total = stack_allocation[QUERIES, DType.float32]()
-    for i in range(rows):
-        var row = scores.unsafe_offset(i * padded)
-        total.unsafe_store(i, softmax_pairs[portable](row, n, padded))
-    multiply_words[PAIRS, portable](
-        rows, scores.unsafe_bitcast[UInt32](), padded, values, padded // 2, (n + 1) // 2, query, HEAD
-    )
-    for i in range(rows):
-        for j in range(0, HEAD, W):
-            y.unsafe_store(i * y_stride + j, query.unsafe_load[width=W](i * HEAD + j) / total.unsafe_load(i))
+    var count: Int
+    var keys: Stored[Self.T]
+    var values: Stored[Self.T]
+    var n: Int
+    """keys"""
+
+    @no_inline
+    def attend(self, q: F32, q_stride: Int, y: F32, y_stride: Int):
+        var room = stack_allocation[ROWS * (2 * HEAD + BLOCK), DType.float32, alignment=64]()
+        var facts = stack_allocation[ROWS * 4, DType.float32]()
+        var query = room.unsafe_origin_cast[MutUntrackedOrigin]()
+        var sums = query.unsafe_offset(ROWS * HEAD)
+        var scores = sums.unsafe_offset(ROWS * HEAD)
+        var steps = facts.unsafe_origin_cast[MutUntrackedOrigin]()
+        var zeros = steps.unsafe_offset(ROWS)
+        var limits = zeros.unsafe_offset(ROWS)
+        var totals = limits.unsafe_offset(ROWS)
+        self.prepare(q, q_stride, query, steps, zeros)
+        for i in range(self.count):
+            limits.unsafe_store(i, Float32.MIN)
+            totals.unsafe_store(i, 0)
+        var padded = padded_to_groups(self.n)
+        for start in range(0, padded, BLOCK):
+            var size = min(BLOCK, padded - start)
+            self.score(query, start, size, scores)
+            for i in range(self.count):
+                var row = scores.unsafe_offset(i * BLOCK)
+                var top = self.largest(row, start, size, zeros.unsafe_load(i))
+                var limit = ceil(top * steps.unsafe_load(i))
+                rise(limit, limits.unsafe_offset(i), totals.unsafe_offset(i), sums.unsafe_offset(i * HEAD))
+                var total = weigh[Self.T, Self.portable](row, size, steps.unsafe_load(i), limits.unsafe_load(i))
+                totals.unsafe_store(i, totals.unsafe_load(i) + total)
+            self.gather(scores, start, size, sums)
+        for i in range(self.count):
+            for j in range(0, HEAD, W):
+                var value = sums.unsafe_load[width=W](i * HEAD + j) / totals.unsafe_load(i)
+                y.unsafe_store(i * y_stride + j, value)
+
+    @always_inline
+    def prepare(self, q: F32, q_stride: Int, query: F32, steps: F32, zeros: F32):
+        """Scaled queries as the keys are; `steps`: what a score is to be multiplied by for a power of two."""
+        var zero = stack_allocation[1, DType.int32]()
+        for i in range(self.count):
+            var row = query.unsafe_offset(i * HEAD)
+            for j in range(0, HEAD, W):
+                row.unsafe_store(j, q.unsafe_load[width=W](i * q_stride + j) * SCALE)
+            steps.unsafe_store(i, LOG2E)
+            zeros.unsafe_store(i, 0)
+            comptime if Self.T == QUADS:
+                var offset = zero.unsafe_origin_cast[MutUntrackedOrigin]()
+                quantize_row(row, HEAD, row.unsafe_bitcast[UInt32](), steps.unsafe_offset(i), offset)
+                steps.unsafe_store(i, steps.unsafe_load(i) * LOG2E)
+                zeros.unsafe_store(i, zero.unsafe_load(0).cast[DType.float32]())
+            elif Self.T == PAIRS:
+                round_row[Self.portable](row, HEAD, row.unsafe_bitcast[UInt32]())
+
+    @always_inline
+    def score(self, query: F32, start: Int, size: Int, scores: F32):
+        """Queries times `size` keys from `start` on; of quads, sums of their numbers."""
+        comptime lines = key_lines[Self.T]()
+        for at in range(0, size, GROUP):
+            var into = scores.unsafe_offset(at)
+            comptime if in_words[Self.T]():
+                comptime words = HEAD // 4 if Self.T == QUADS else HEAD // 2
+                var panel = self.keys.unsafe_bitcast[UInt32]().unsafe_offset((start + at) * lines)
+                var left = query.unsafe_bitcast[UInt32]()
+                multiply_words[Self.T, Self.portable](
+                    self.count, left, HEAD, panel, lines, words, into, BLOCK, False
+                )
+            else:
+                var panel = self.keys.unsafe_offset((start + at) * lines)
+                multiply_floats(self.count, query, HEAD, panel, lines, HEAD, into, BLOCK, False)
+
+    @always_inline
+    def largest(self, row: F32, start: Int, size: Int, zero: Float32) -> Float32:
+        """Of a row's scores, which are floats from here on; those of no key are made to weigh nothing."""
+        var top = Vector(Float32.MIN)
+        var whole = min(size, self.n - start) // W * W
+        for i in range(0, whole, W):
+            var here = self.value(row, start, i, zero)
+            comptime if Self.T == QUADS:
+                row.unsafe_store(i, here)
+            top = max(top, here)
+        for i in range(whole, size, W):
+            var is_key = iota[DType.int32, W](Int32(start + i)).lt(Int32(self.n))
+            var here = is_key.select(self.value(row, start, i, zero), Vector(Float32.MIN))
+            row.unsafe_store(i, here)
+            top = max(top, here)
+        return top.reduce_max()
+
+    @always_inline
+    def value(self, row: F32, start: Int, i: Int, zero: Float32) -> Vector:
+        """Scores of a row from `i` on, in steps of its query, whose 0 is `zero`."""
+        var raw = row.unsafe_load[width=W](i)
+        comptime if Self.T == QUADS:
+            var panel = self.keys.unsafe_bitcast[Float32]().unsafe_offset((start + i) // PANEL * key_lines[QUADS]() * PANEL)
+            var end = panel.unsafe_offset(HEAD // 4 * PANEL + i % PANEL)
+            var exact = bitcast[DType.int32, W](raw).cast[DType.float32]()
+            return exact * end.unsafe_load[width=W](0) - zero * end.unsafe_load[width=W](PANEL)
+        else:
+            return raw
+
+    @always_inline
+    def gather(self, weights: F32, start: Int, size: Int, sums: F32):
+        """Adds the values from `start` on by their weights."""
+        var padded = padded_to_groups(self.n)
+        comptime if in_words[Self.T]():
+            var panel = self.values.unsafe_bitcast[UInt32]().unsafe_offset(start // 2 * PANEL)
+            var left = weights.unsafe_bitcast[UInt32]()
+            multiply_words[PAIRS, Self.portable](
+                self.count, left, BLOCK, panel, padded // 2, size // 2, sums, HEAD, start > 0
+            )
+        else:
+            var panel = self.values.unsafe_offset(start * PANEL)
+            multiply_floats(self.count, weights, BLOCK, panel, padded, size, sums, HEAD, start > 0)
 
 
 @always_inline
-def pack_floats(k: F32, v: F32, width: Int, n: Int, padded: Int, keys: F32, values: F32):
-    """Rows of one head, `width` apart, as `attend_rows` reads them."""
-    for t in range(padded):
-        var column = keys.unsafe_offset(t // PANEL * HEAD * PANEL + t % PANEL)
-        for d in range(HEAD):
-            column.unsafe_store(d * PANEL, k.unsafe_load(t * width + d) if t < n else 0)
-        for d in range(0, HEAD, W):
-            var row = d // PANEL * padded * PANEL + t * PANEL + d % PANEL
-            values.unsafe_store(row, v.unsafe_load[width=W](t * width + d) if t < n else Vector(0))
+def rise(top: Float32, limit: F32, total: F32, sums: F32):
+    """What was weighed below a lower limit weighs less: by a power of two, so that nothing is rounded."""
+    var before = limit.unsafe_load(0)
+    if top > before:
+        limit.unsafe_store(0, top)
+        var factor = power_of_two[W, False](Vector(before), 1, top)
+        total.unsafe_store(0, total.unsafe_load(0) * factor[0])
+        for j in range(0, HEAD, W):
+            sums.unsafe_store(j, sums.unsafe_load[width=W](j) * factor)
 
 
 @always_inline
-def pack_pairs(k: F32, v: F32, width: Int, n: Int, padded: Int, keys: U32, values: U32):
-    """The same as `attend_pairs` reads them."""
-    var row = stack_allocation[HEAD // 2, DType.uint32, alignment=64]()
-    var pairs = row.unsafe_origin_cast[MutUntrackedOrigin]()
-    for t in range(padded):
-        var column = keys.unsafe_offset(t // PANEL * HEAD // 2 * PANEL + t % PANEL)
-        if t < n:
-            round_row[True](k.unsafe_offset(t * width), HEAD, pairs)
-        for d in range(HEAD // 2):
-            column.unsafe_store(d * PANEL, row.unsafe_load(d) if t < n else 0)
-    for t in range(0, padded, 2):
-        for d in range(0, HEAD, W):
-            var at = t * width + d
-            var first = v.unsafe_load[width=W](at) if t < n else Vector(0)
-            var second = v.unsafe_load[width=W](at + width) if t + 1 < n else Vector(0)
-            values.unsafe_store(d // PANEL * padded // 2 * PANEL + t // 2 * PANEL + d % PANEL, joined(first, second))
+def weigh[T: DType, portable: Bool](scores: F32, size: Int, step: Float32, limit: Float32) -> Float32:
+    """Turns scores into weights, whose sum is returned: as floats, or as pairs at the start of the row, where they
+    overtake no score that is still to be read."""
+    var total = SIMD[DType.float32, GROUP](0)
+    for i in range(0, size, GROUP):  # several vectors at a time: each waits long for its next number
+        var weights = power_of_two[GROUP, not in_words[T]()](scores.unsafe_load[width=GROUP](i), step, limit)
+        total += weights
+        comptime if in_words[T]():
+            comptime for j in range(0, GROUP, W):
+                var halves = halves_of[portable](weights.slice[W, offset=j]())
+                scores.unsafe_bitcast[UInt16]().unsafe_store(i + j, halves)
+        else:
+            scores.unsafe_store(i, weights)
+    return total.reduce_add()

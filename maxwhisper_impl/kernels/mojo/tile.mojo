@@ -64,19 +64,19 @@ def multiply_tile[
 
 
 @no_inline
-def multiply_row[T: DType](a: F32, b: Stored[T], depth: Int, k: Int, product: F32):
-    """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
+def multiply_row[T: DType](a: F32, b: Stored[T], depth: Int, k: Int, product: F32, adds: Bool = False):
+    """`product[64] (+)= a[k] @ b[k, 64]`, of a group of panels."""
     for start in range(0, k, RUN):
         multiply_tile[T, 1, GROUP // W](
-            a.unsafe_offset(start), 0, b.unsafe_offset(start * PANEL), depth, min(RUN, k - start), product, 0, start > 0
+            a.unsafe_offset(start), 0, b.unsafe_offset(start * PANEL), depth, min(RUN, k - start), product, 0, adds or start > 0
         )
 
 
 @no_inline
 def multiply_rows[
     T: DType
-](rows: Int, a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int):
-    """`product[rows, COLUMNS] = a[rows, k] @ b[k, COLUMNS]`."""
+](rows: Int, a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool = False):
+    """`product[rows, COLUMNS] (+)= a[rows, k] @ b[k, COLUMNS]`."""
     for start in range(0, k, RUN):
         for row in range(0, rows, ROWS):
             comptime for r in range(1, ROWS + 1):
@@ -89,5 +89,19 @@ def multiply_rows[
                         min(RUN, k - start),
                         product.unsafe_offset(row * product_stride),
                         product_stride,
-                        start > 0,
+                        adds or start > 0,
                     )
+
+
+@always_inline
+def multiply_group[
+    T: DType
+](rows: Int, a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+    """`product[rows, 64] (+)= a[rows, k] @ b[k, 64]`."""
+    if rows == 1:
+        multiply_row[T](a, b, depth, k, product, adds)
+        return
+    for at in range(0, GROUP, COLUMNS):
+        multiply_rows[T](
+            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride, adds
+        )

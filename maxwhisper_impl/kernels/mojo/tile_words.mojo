@@ -66,16 +66,16 @@ def multiply_tile[
 
 
 @no_inline
-def multiply_row[T: DType, portable: Bool](a: U32, b: U32, depth: Int, k: Int, product: F32):
-    """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
-    multiply_tile[T, portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, False)
+def multiply_row[T: DType, portable: Bool](a: U32, b: U32, depth: Int, k: Int, product: F32, adds: Bool = False):
+    """`product[64] (+)= a[k] @ b[k, 64]`, of a group of panels."""
+    multiply_tile[T, portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, adds)
 
 
 @no_inline
 def multiply_rows[
     T: DType, portable: Bool
-](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int):
-    """`product[rows, COLUMNS] = a[rows, k] @ b[k, COLUMNS]`."""
+](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool = False):
+    """`product[rows, COLUMNS] (+)= a[rows, k] @ b[k, COLUMNS]`."""
     for start in range(0, k, RUN):
         for row in range(0, rows, ROWS):
             comptime for r in range(1, ROWS + 1):
@@ -88,19 +88,19 @@ def multiply_rows[
                         min(RUN, k - start),
                         product.unsafe_offset(row * product_stride),
                         product_stride,
-                        start > 0,
+                        adds or start > 0,
                     )
 
 
 @always_inline
 def multiply_group[
     T: DType, portable: Bool
-](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int):
-    """`product[rows, 64] = a[rows, k] @ b[k, 64]`."""
+](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+    """`product[rows, 64] (+)= a[rows, k] @ b[k, 64]`."""
     if rows == 1:
-        multiply_row[T, portable](a, b, depth, k, product)
+        multiply_row[T, portable](a, b, depth, k, product, adds)
         return
     for at in range(0, GROUP, COLUMNS):
         multiply_rows[T, portable](
-            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride
+            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride, adds
         )

@@ -105,7 +105,8 @@ def round_row[portable: Bool](x: F32, n: Int, y: U32):
 
 @always_inline
 def quantize_row(x: F32, n: Int, y: U32, step: F32, zero: I32):
-    """`n` (a multiple of `W`) values as quads of 0 to 255: value = (number - zero) * step, and 0 is `zero` exactly."""
+    """`n` (a multiple of `W`) values as quads of 0 to 255: value = (number - zero) * step, and 0 is `zero` exactly; `y`
+    may be `x` itself."""
     var low = Vector(0)
     var high = Vector(0)
     for i in range(0, n, W):
