@@ -112,9 +112,10 @@ def test_candidates_take_turns_and_the_least_time_counts() -> None:
 
         return call, lambda: clock[0]
 
-    found = sweep.compare({Setting(1): candidate("a", 9, 3, 2, 5, 4, 3), Setting(2): candidate("b", 9, 1, 7, 7, 7, 7)})
-    assert calls == ["a", "b"] * 6
-    assert found == {Setting(1): 2, Setting(2): 1}
+    slow, quick = candidate("slow", 11), candidate("b", 9, 1, 7, 7, 7, 7)
+    found = sweep.compare({Setting(1): candidate("a", 9, 3, 2, 5, 4, 3), Setting(2): slow, Setting(3): quick})
+    assert calls == ["a", "slow", "b", *["a", "b"] * 5], "what takes long is timed once"
+    assert found == {Setting(1): 2, Setting(2): 11, Setting(3): 1}
 
 
 def test_a_busy_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
