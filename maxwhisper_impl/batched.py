@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import N_FRAMES, LogMel
 from .fallback import decode_windows, is_silence
@@ -21,14 +19,12 @@ from .segments import Cut, Window, clear_empty, cut_segments, print_segments, se
 from .timing import Said, last_word_end
 from .transcribe import Transcription
 
-PIECE = 0.5
-"""What a piece costs, as loudness: rather one cut within a word than one more window"""
-SHORTEST = N_FRAMES // 3
-"""frames of a piece that is cut off"""
-GRID = 10
-"""frames between places for a cut"""
+SHORTEST = N_FRAMES * 2 // 3
+"""frames: a piece is cut off in the last third of 30 s"""
 PAUSE = 30
 """frames whose loudness is taken together: a pause between words, not the closure in a p or t"""
+_QUIETEST_MEL = -1.5
+"""log-mel of digital silence"""
 
 
 class BatchedTranscription(Transcription):
@@ -124,31 +120,14 @@ class _Piece:
 
 
 def cut_at_silences(mel: LogMel, start: int, end: int) -> list[tuple[int, int]]:
-    """Frames [start, end) in pieces of 10 to 30 s, so that PIECE for each and the loudness at all cuts are least together.
-    """
-    if end - start <= N_FRAMES:
-        return [(start, end)] if end > start else []
-    loudness = loudness_of(mel, start, end)
-    count, longest, shortest = len(loudness), N_FRAMES // GRID, SHORTEST // GRID
-    least = np.full(longest + count, np.inf)  # of what lies before a place, behind places that there are not
-    least[longest] = 0
-    last = np.zeros(count, int)
-    for at in range(shortest, count, shortest):  # none of these is cut off from another of them
-        places = np.arange(at, min(at + shortest, count))
-        before = sliding_window_view(least[at : places[-1] + 1 + longest - shortest], longest - shortest + 1)
-        best = before.argmin(axis=1)
-        last[places] = places + best - longest
-        least[longest + places] = before[places - at, best] + loudness[places] + PIECE
-    place, cuts = int(last[-1]), [end]
-    while place:
-        cuts.append(start + place * GRID)
-        place = int(last[place])
-    return list(pairwise([start, *reversed(cuts)]))
-
-
-def loudness_of(mel: LogMel, start: int, end: int) -> np.ndarray:
-    """Log-mel of PAUSE frames around each GRID-th one, above the quietest; 0 at `start` and at the end, which is the last
-    place whether it lies on the grid or not."""
-    frames = [mel.frames(at, min(at + N_FRAMES, end)).mean(axis=0) for at in range(start, end, N_FRAMES)]
-    around = sliding_window_view(np.pad(np.concatenate(frames), PAUSE // 2, "edge"), PAUSE)[::GRID].mean(axis=1)
-    return np.concatenate([[0], around[1 : -(-(end - start) // GRID)] - around.min(), [0]])
+    """Frames [start, end) in pieces of at most 30 s, each cut off where its last ten seconds are quietest."""
+    pieces: list[tuple[int, int]] = []
+    while end - start > N_FRAMES:
+        loudness = mel.frames(start + SHORTEST, start + N_FRAMES).mean(axis=0) - _QUIETEST_MEL
+        around = np.convolve(loudness, np.full(PAUSE, 1 / PAUSE), mode="valid")
+        # the last of equals: longer pieces make fewer windows
+        quietest = len(around) - 1 - int(around[::-1].argmin())
+        cut = start + SHORTEST + quietest + PAUSE // 2
+        pieces.append((start, cut))
+        start = cut
+    return [*pieces, (start, end)] if end > start else pieces
