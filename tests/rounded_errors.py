@@ -5,7 +5,7 @@ clip to clip, with `--checkpoint random --clips 8`. `tests/tolerances.py` makes 
 MEASURED: dict[str, dict[str, float]] = {
     "bfloat16": {
         "kernels/rel_l2": 1.61e-07,
-        "kernels.attention/rel_l2": 9.12e-04,
+        "kernels.attention/rel_l2": 1.63e-03,
         "encoder.conv1/rel_l2": 2.34e-03,
         "encoder.conv1/max_abs": 1.03e-02,
         "encoder.conv2/rel_l2": 8.99e-04,
@@ -97,7 +97,7 @@ MEASURED: dict[str, dict[str, float]] = {
     },
     "int8": {
         "kernels/rel_l2": 2.76e-07,
-        "kernels.attention/rel_l2": 7.47e-04,
+        "kernels.attention/rel_l2": 3.88e-03,
         "encoder.conv1/rel_l2": 2.34e-03,
         "encoder.conv1/max_abs": 1.03e-02,
         "encoder.conv2/rel_l2": 8.99e-04,

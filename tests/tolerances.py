@@ -131,7 +131,7 @@ TOLERANCES: dict[str, Tolerance] = {
     "no_speech_prob/absolute": _contract("absolute", 1e-4, 1e-6, "compared with a threshold of 0.6"),
     "language_probs/absolute": _contract("absolute", 1e-4, 1e-6, "the project's promise"),
     "kernels/rel_l2": _float32("rel_l2", 3.8e-07, "single ops on values with an outlier channel"),
-    "kernels.attention/rel_l2": _float32("rel_l2", 1.3e-06, "scores of a few hundred, from the outlier channel"),
+    "kernels.attention/rel_l2": _float32("rel_l2", 2.1e-06, "scores of a few hundred, from the outlier channel"),
     "rules.avg_logprob/absolute": _contract("absolute", 1e-5, 2e-6, "one system's logits, summed in another order"),
     "rules.no_speech_prob/absolute": _contract("absolute", 1e-5, 3e-6, "one system's logits, of two mels 4e-5 apart"),
     "rules.language_probs/absolute": _contract("absolute", 1e-5, 2e-6, "one system's logits; MKL's sums vary by run"),

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from maxwhisper_impl.kernels.fused import DECODER_LAYER
 from tests import compare
-from tests.parity.kernel_bench import BLOCK, CONTEXT, DIMS, HEADS, KEYS, ROWS_OF_LAYER, STATE, Bench, Reference, draw
+from tests.parity.kernel_bench import (
+    BLOCK,
+    CONTEXT,
+    DIMS,
+    HEADS,
+    ROWS_OF_LAYER,
+    STATE,
+    Bench,
+    Reference,
+    draw,
+    draw_windows,
+)  # fmt: skip
 
 WINDOWS = 3
 QKV, ATTENDED, SAID, QUERY, HEARD, BOTH, HIDDEN, OUT = DECODER_LAYER
@@ -31,7 +42,7 @@ class LayerCheck:
     def __init__(self, bench: Bench, reference: Reference, way: str, seed: int, windows: list[int]):
         self.bench, self.reference, self.way = bench, reference, way
         self.windows = np.array(windows, np.int32)
-        self.kv, self.kv64 = draw(seed, 1.0, WINDOWS, KEYS, 3 * STATE)
+        self.kv, self.kv64 = draw_windows(seed, WINDOWS, bench.dtype)
         shape = bench.ops.cache_shape(DIMS, ROWS_OF_LAYER)
         self.cache = bench.put(np.full(shape, 1e30, np.float32))  # never read unwritten
         self.source = np.zeros((ROWS_OF_LAYER, 0), np.int32)

@@ -21,10 +21,10 @@ from maxwhisper_impl.dims import ModelDimensions
 from maxwhisper_impl.kernels.packing import bfloat16_bits, quantize
 from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
-from tests.rounded import attend, is_fine, nearest_bfloat16, quantized_rows
+from tests.rounded import RIGHT, attend, is_fine, nearest_bfloat16, quantized_rows
 
-STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 99
-"""Channels and keys are odd, so that no loop over them comes out even."""
+STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 299
+"""Channels and keys are odd, so that no loop over them comes out even; keys are more than are weighed together."""
 HEADS = STATE // 64
 DIMS = ModelDimensions(CHANNELS, KEYS, STATE, HEADS, 1, VOCAB, CONTEXT, STATE, HEADS, 1)
 DEVICE = DeviceRef.CPU()
@@ -162,10 +162,21 @@ def linear_inputs(op: str, seed: int, size: float, rows: int, n: int) -> list[Dr
     return [draw(seed + 1, size, rows, n, HIDDEN), x] if op == "residual" else [x]
 
 
-def window_inputs(seed: int, n: int, windows: list[int]) -> tuple[list[np.ndarray], list[torch.Tensor]]:
+def draw_windows(seed: int, windows: int, dtype: str) -> Drawn:
+    """`[windows, KEYS, 3 * STATE]`, with keys that the dtype has: between two of its numbers one could fall to either."""
+    kv, _ = draw(seed, 1.0, windows, KEYS, 3 * STATE)
+    if dtype != "float32":
+        keys = torch.from_numpy(kv[:, :, STATE : 2 * STATE]).unflatten(2, (HEADS, 64))
+        kv[:, :, STATE : 2 * STATE] = RIGHT[dtype](keys).flatten(2).numpy()
+    return kv, torch.from_numpy(kv).double()
+
+
+def window_inputs(
+    seed: int, n: int, windows: list[int], dtype: str = "float32"
+) -> tuple[list[np.ndarray], list[torch.Tensor]]:
     """For `attend`, n queries of each row over the keys of one of three windows; and queries, keys and values of it."""
     q, q64 = draw(seed, 1.0, len(windows), n, STATE)
-    kv, kv64 = draw(seed + 1, 1.0, 3, KEYS, 3 * STATE)
+    kv, kv64 = draw_windows(seed + 1, 3, dtype)
     keys, values = kv64[windows, :, STATE : 2 * STATE], kv64[windows, :, 2 * STATE :]
     return [q, kv, np.array(windows, np.int32)], [q64, keys, values]
 
@@ -239,28 +250,31 @@ class Reference:
     def errors(self, samples: int = 100) -> dict[str, float]:
         """What float32 is off from float64 in these references, for the ledger's rows.
 
-        Of attention in a smaller dtype, where a weight between two numbers may fall to either, in the worst row."""
-        small = self.dtype != "float32"
-        ops = {op: partial(self.linear, op, normed=small) for op in LINEAR}
-        worst = {"kernels/rel_l2": 0.0, "kernels.attention/rel_l2": 0.0}
-        for seed in range(samples):
-            x, wide = draw(seed, 1.0, 2, 33, STATE), draw(seed, 1.0, 2, 33, HIDDEN)
-            mel, frames = draw(seed, 1.0, 2, CHANNELS, FRAMES), draw(seed, 1.0, 2, FRAMES, STATE)
-            kv = draw(seed + 1, 1.0, 2, KEYS, 3 * STATE)
-            cases: list[tuple[Callable[..., torch.Tensor], list[Any]]] = [
-                *((op, [wide, x] if name == "residual" else [x]) for name, op in ops.items()),
-                (self.first, [mel]),
-                (self.second, [frames]),
-            ]
-            for op, inputs in cases:
-                worst["kernels/rel_l2"] = max(worst["kernels/rel_l2"], compare.rel_l2(*_both(op, inputs)))
-            got, want = _both(lambda q, kv: self.attention(q, *kv.split(STATE, 2)[1:]), [x, kv])
-            rows = list(zip(got[0], want[0], strict=True)) if small else [(got, want)]
-            error = max(compare.rel_l2(*row) for row in rows)
-            worst["kernels.attention/rel_l2"] = max(worst["kernels.attention/rel_l2"], error)
-        return worst
+        Of attention in a smaller dtype, where a weight between two numbers may fall to either, in the worst row: that
+        happens seldom, and needs more samples to be seen."""
+        return {
+            "kernels/rel_l2": max(map(self._product_error, range(samples))),
+            "kernels.attention/rel_l2": max(map(self._attention_error, range(4 * samples))),
+        }
+
+    def _product_error(self, seed: int) -> float:
+        normed = self.dtype != "float32"
+        x, wide = draw(seed, 1.0, 2, 33, STATE), draw(seed, 1.0, 2, 33, HIDDEN)
+        mel, frames = draw(seed, 1.0, 2, CHANNELS, FRAMES), draw(seed, 1.0, 2, FRAMES, STATE)
+        cases: list[tuple[Callable[..., torch.Tensor], list[Drawn]]] = [
+            *((partial(self.linear, op, normed=normed), [wide, x] if op == "residual" else [x]) for op in LINEAR),
+            (self.first, [mel]),
+            (self.second, [frames]),
+        ]
+        return max(compare.rel_l2(*_both(op, inputs)) for op, inputs in cases)
+
+    def _attention_error(self, seed: int) -> float:
+        inputs = [draw(seed, 1.0, 2, 33, STATE), draw_windows(seed + 1, 2, self.dtype)]
+        got, want = _both(lambda q, kv: self.attention(q, *kv.split(STATE, 2)[1:]), inputs)
+        rows = [(got, want)] if self.dtype == "float32" else zip(got[0], want[0], strict=True)
+        return max(compare.rel_l2(*row) for row in rows)
 
 
-def _both(op: Callable[..., torch.Tensor], inputs: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+def _both(op: Callable[..., torch.Tensor], inputs: list[Drawn]) -> tuple[np.ndarray, np.ndarray]:
     """In float32, as float64, and in float64."""
     return op(*(torch.from_numpy(a) for a, _ in inputs)).double().numpy(), op(*(b for _, b in inputs)).numpy()

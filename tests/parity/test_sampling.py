@@ -104,6 +104,14 @@ def test_a_search_draws_from_it_step_by_step() -> None:
         assert statistic < limit, f"step {step}: chi-square {statistic:.1f}, limit {limit:.1f}"
 
 
+def test_an_ended_row_leaves_at_once() -> None:
+    search, nothing = RowSearch(3, 1, 4, EOT), np.zeros(3, np.float32)
+    assert search.take(np.array([5, EOT, 7]), nothing) == [0, 2]
+    assert search.take(np.array([5, 6]), nothing[:2]) is None
+    assert search.take(np.array([EOT, EOT]), nothing[:2]) == []
+    assert [tokens for ((tokens, _),) in search.candidates()] == [[5, 5], [], [7, 6]]
+
+
 def test_windows_draw_apart() -> None:
     """Each from a stream of its own, which is the same in whatever batch; every number of a seed counts."""
 

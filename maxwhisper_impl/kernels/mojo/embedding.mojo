@@ -8,7 +8,7 @@ from max.gpu.host import DeviceContext
 from .tile import F32, PANEL, Stored
 from .words import PAIRS, number_of_pair
 
-comptime AT_ONCE = 64
+comptime AT_ONCE = 32
 """Frames of a task: their rows stay in its cache while the channels pass by."""
 
 

@@ -176,6 +176,15 @@ FAULTS = (
         ("test_filters.py::test_streams_depend_on_seed_and_place_in_the_group_alone", "test_sampling.py::test_rows*"),
     ),
     Fault(
+        "ended-rows-stay",
+        "search",
+        GREEDY,
+        "if len(going) == len(self.rows):",
+        "if len(going) > len(self.rows) // 2:",
+        (SAMPLING,),
+        ("test_sampling.py::test_an_ended_row_leaves_at_once",),
+    ),
+    Fault(
         "ended-rows-go-on-adding",
         "search",
         GREEDY,

@@ -1,6 +1,6 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import HEADS, LAYER, LOGITS, PACKING, WORDS
+from tests.teeth.catalogue.kernels import HEADS, LAYER, LOGITS, PACK_HEADS, PACKING, WORDS
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
@@ -49,10 +49,26 @@ FAULTS = (
     small(
         "values-of-a-pair-swapped",
         f"{CROSS}[*]",
-        HEADS,
-        "joined(first, second)",
-        "joined(second, first)",
+        PACK_HEADS,
+        "joined(value, next)",
+        "joined(next, value)",
         group="dtypes",
+    ),
+    small(
+        "scores-of-quads-with-the-querys-offset",
+        f"{CROSS}[int8]",
+        HEADS,
+        " - zero * end.unsafe_load[width=W](PANEL)",
+        "",
+        quick=True,
+        group="dtypes",
+    ),
+    small(
+        "a-keys-step-of-half-its-head",
+        f"{CROSS}[int8]",
+        PACK_HEADS,
+        "for j in range(0, HEAD, W):\n            most =",
+        "for j in range(0, HEAD // 2, W):\n            most =",
     ),
     small(
         "portable-quads-without-their-odd-numbers",
