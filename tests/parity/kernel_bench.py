@@ -163,7 +163,8 @@ def linear_inputs(op: str, seed: int, size: float, rows: int, n: int) -> list[Dr
 
 
 def draw_windows(seed: int, windows: int, dtype: str) -> Drawn:
-    """`[windows, KEYS, 3 * STATE]`, with keys that the dtype has: between two of its numbers one could fall to either."""
+    """`[windows, KEYS, 3 * STATE]`, with keys that the dtype has: between two of its numbers they could fall to either.
+    """
     kv, _ = draw(seed, 1.0, windows, KEYS, 3 * STATE)
     if dtype != "float32":
         keys = torch.from_numpy(kv[:, :, STATE : 2 * STATE]).unflatten(2, (HEADS, 64))

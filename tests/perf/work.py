@@ -54,7 +54,8 @@ def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: int | None
 
 def attention(queries: int, keys: int, state: int, dtype: str = "float32") -> Work:
     """Scores over the keys of all heads, and sums of their values, which int8 leaves in bfloat16."""
-    scores, sums = (operations(2 * queries * keys * state, STORED[each] * keys * state, each) for each in (dtype, fine(dtype)))
+    each = 2 * queries * keys * state
+    scores, sums = (operations(each, STORED[kind] * keys * state, kind) for kind in (dtype, fine(dtype)))
     return scores + sums
 
 

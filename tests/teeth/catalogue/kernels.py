@@ -7,7 +7,8 @@ PACKING = "maxwhisper_impl/kernels/packing.py"
 ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, LOGITS, PACK_HEADS, PICK, WORDS = (
     f"maxwhisper_impl/kernels/mojo/{name}.mojo"
     for name in (
-        "attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "pack_heads", "pick", "words"
+        "attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "pack_heads", "pick",
+        "words",
     )
 )  # fmt: skip
 FILE = "test_kernels.py"
