@@ -57,7 +57,7 @@ _LAYER_WEIGHTS = [
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
-    In bfloat16 and int8, attention over a window is of bfloat16, but int8's scores are of int8; norms and what goes from op
+    In bfloat16 and int8, attention over a window is of bfloat16, but int8's scores are int8; norms and what goes from op
     to op are float32.
     """
 
