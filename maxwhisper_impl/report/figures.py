@@ -13,6 +13,10 @@ def percent(rate: float) -> str:
     return f"{rate * 100:.2f} %"
 
 
+def growth(rate: float) -> str:
+    return f"{'fell' if rate < 0 else 'grew'} by {percent(abs(rate))}"
+
+
 def share(part: float) -> str:
     """Whole percents; what is not nothing is not shown as nothing, nor what is not all as all."""
     if not isfinite(part):
@@ -78,4 +82,4 @@ def _digits(value: float) -> str:
     return f"{value:.{max(0, 2 - floor(log10(value)))}f}" if value > 0 else "0"
 
 
-FILTERS = (count, percent, share, equal, seconds, minutes, clock, memory, times, rate, measured, things, listed)
+FILTERS = (count, percent, growth, share, equal, seconds, minutes, clock, memory, times, rate, measured, things, listed)

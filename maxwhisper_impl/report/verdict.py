@@ -148,7 +148,7 @@ def soak_statement(source: Source, run: Soak) -> Statement:
     if run.grown is None:
         memory = "too few to compare memory"
     else:
-        memory = f"memory grew by {figures.percent(run.grown)}, {figures.percent(FLAT)} is the most"
+        memory = f"memory {figures.growth(run.grown)}, {figures.percent(FLAT)} more is the most"
     text = (
         f"{figures.minutes(run.minutes)} of one process, {figures.things(run.rounds, 'round')}: {memory}; "
         f"the text was {'the same in all of them' if run.same_text else 'NOT always the same'}."

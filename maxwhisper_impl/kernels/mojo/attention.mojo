@@ -10,7 +10,7 @@ from std.sys import size_of
 from .heads import HEAD, Queries, key_lines, padded_to_groups
 from .pack_heads import pack_heads
 from .team import Team, together
-from .tile import F32, I32, PANEL, ROWS, Stored
+from .tile import F32, I32, ROWS, Stored
 
 comptime QUERIES = 4 * ROWS
 """Of a task: keys and values are read again for each few of them, out of the second cache."""
