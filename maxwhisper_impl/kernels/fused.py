@@ -57,8 +57,8 @@ _LAYER_WEIGHTS = [
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
-    In bfloat16 and int8, attention over a window is of bfloat16, but int8's scores are int8; norms and what goes from op
-    to op are float32.
+    In bfloat16 and int8, attention over a window is of bfloat16, but for int8's scores; norms, and what goes from op to
+    op, are float32.
     """
 
     extensions = (Path(__file__).parent / "mojo",)

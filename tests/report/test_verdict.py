@@ -57,8 +57,8 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
                                      "Of 2 seeded faults, 1 was caught elsewhere."),
     "fuzz": ({"f": runs.FUZZ}, "passed", "25,000 hostile inputs in 60 minutes (seed 7) ended in a text"),
     "a crash": ({"f": changed(runs.FUZZ, targets__1__failures=["SIGSEGV"])}, "failed", "1 failure on 25,000 hostile"),
-    "soak": ({"s": runs.SOAK}, "passed", "60 minutes of one process, 4 rounds: memory grew by 0.40 %, 2.00 % more is the "
-             "most; the text was the same in all of them."),
+    "soak": ({"s": runs.SOAK}, "passed", "60 minutes of one process, 4 rounds: memory grew by 0.40 %, 2.00 % more is "
+             "the most; the text was the same in all of them."),
     "a leak": ({"s": changed(runs.SOAK, growth=0.021)}, "failed",
                "60 minutes of one process, 4 rounds: memory grew by 2.10 %"),
     "memory given back": ({"s": changed(runs.SOAK, growth=-0.2139)}, "passed",
