@@ -38,8 +38,8 @@ def key_lines[T: DType]() -> Int:
 
 @always_inline
 def power_of_two[n: Int, exact: Bool](x: SIMD[DType.float32, n], step: Float32, limit: Float32) -> SIMD[DType.float32, n]:
-    """2 ** (x * step - limit), of powers not above 0 and a whole `limit`: right to a few units in float32's last place,
-    or to three in a million, which is enough for what becomes bfloat16; exactly where the power is whole.
+    """2 ** (x * step - limit), of powers not above 0 and a whole `limit`: right to a unit in float32's last place, or to
+    three in a million, which is enough for what becomes bfloat16; exactly where the power is whole.
 
     Its whole part is read out of the bits of a sum so large that its last place is 1."""
     comptime LARGE = Float32(12582912.0)
@@ -49,10 +49,11 @@ def power_of_two[n: Int, exact: Bool](x: SIMD[DType.float32, n], step: Float32, 
     var rest = bounded.fma(Many(step), LARGE - limit - sum)
     var power: Many
     comptime if exact:
-        power = Many(0.001326697).fma(rest, Many(0.0096754597))
-        power = power.fma(rest, Many(0.055507426))
-        power = power.fma(rest, Many(0.24022122))
-        power = power.fma(rest, Many(0.69314695))
+        power = Many(0.00015353362).fma(rest, Many(0.00133988739))
+        power = power.fma(rest, Many(0.00961843692))
+        power = power.fma(rest, Many(0.0555033237))
+        power = power.fma(rest, Many(0.240226477))
+        power = power.fma(rest, Many(0.693147182))
     else:
         power = Many(0.009582853).fma(rest, Many(0.055906426))
         power = power.fma(rest, Many(0.24024099))

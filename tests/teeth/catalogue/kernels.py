@@ -147,8 +147,8 @@ FAULTS = (
         "3",
         (f"{ROWS}[fused-norm_gelu]", CONV),
         LAYER,
-        "Many(7.9788452e-01)",
-        "Many(7.980e-01)",
+        "Float32(0.7071067811865476)",
+        "Float32(0.7072)",
     ),
     kernel(
         "timestamps-win-by-the-likeliest-alone",
