@@ -68,7 +68,6 @@ FAULTS = (
         " - zero * end.unsafe_load[width=W](PANEL)",
         "",
         quick=True,
-        group="dtypes",
     ),
     small(
         "a-keys-step-of-half-its-head",
