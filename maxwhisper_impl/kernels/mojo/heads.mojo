@@ -38,23 +38,28 @@ def key_lines[T: DType]() -> Int:
 
 @always_inline
 def power_of_two[n: Int, exact: Bool](x: SIMD[DType.float32, n], step: Float32, limit: Float32) -> SIMD[DType.float32, n]:
-    """2 ** (x * step - limit), of powers not above 0 and a whole `limit`: right to a unit in float32's last place, or to
+    """2 ** (x * step - limit), of powers not above 0: right to a unit in float32's last place, of a whole `limit`, or to
     three in a million, which is enough for what becomes bfloat16; exactly where the power is whole.
 
     Its whole part is read out of the bits of a sum so large that its last place is 1."""
     comptime LARGE = Float32(12582912.0)
     comptime Many = SIMD[DType.float32, n]
-    var bounded = max(x, Many((limit - 126) / step))
-    var sum = bounded.fma(Many(step), Many(LARGE - limit))
-    var rest = bounded.fma(Many(step), LARGE - limit - sum)
+    var sum: Many
+    var rest: Many
     var power: Many
     comptime if exact:
+        var bounded = max(x, Many((limit - 126) / step))
+        sum = bounded.fma(Many(step), Many(LARGE - limit))
+        rest = bounded.fma(Many(step), LARGE - limit - sum)
         power = Many(0.00015353362).fma(rest, Many(0.00133988739))
         power = power.fma(rest, Many(0.00961843692))
         power = power.fma(rest, Many(0.0555033237))
         power = power.fma(rest, Many(0.240226477))
         power = power.fma(rest, Many(0.693147182))
     else:
+        var bounded = max(x.fma(Many(step), Many(-limit)), Many(-126))
+        sum = bounded + LARGE
+        rest = bounded - (sum - LARGE)
         power = Many(0.009582853).fma(rest, Many(0.055906426))
         power = power.fma(rest, Many(0.24024099))
         power = power.fma(rest, Many(0.69312418))
@@ -94,7 +99,9 @@ struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
             for i in range(self.count):
                 var row = scores.unsafe_offset(i * BLOCK)
                 var top = self.largest(row, start, size, zeros.unsafe_load(i))
-                var limit = ceil(top * steps.unsafe_load(i))
+                var limit = top * steps.unsafe_load(i)
+                comptime if not in_words[Self.T]():
+                    limit = ceil(limit)  # in words, the largest weight is 1: the one that rounding must not change
                 rise(limit, limits.unsafe_offset(i), totals.unsafe_offset(i), sums.unsafe_offset(i * HEAD))
                 var total = weigh[Self.T, Self.portable](row, size, steps.unsafe_load(i), limits.unsafe_load(i))
                 totals.unsafe_store(i, totals.unsafe_load(i) + total)
@@ -185,7 +192,7 @@ struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
 
 @always_inline
 def rise(top: Float32, limit: F32, total: F32, sums: F32):
-    """What was weighed below a lower limit weighs less: by a power of two, so that nothing is rounded."""
+    """What was weighed below a lower limit weighs less: of whole limits by a power of two, so that nothing is rounded."""
     var before = limit.unsafe_load(0)
     if top > before:
         limit.unsafe_store(0, top)
