@@ -11,13 +11,13 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 
 from ..dims import ModelDimensions
 from ..weights.files import widen_bfloat16
-from .packing import GROUP, PANEL, pack, pack_pairs, pack_quads
+from .packing import PANEL, pack, pack_pairs, pack_quads, padded_to_groups
 
 HEAD = 64
 KEY = HEAD + 8
 """Bytes of a key in int8: behind its numbers their size, and their sum times that, as float32."""
 CROSS = {"float32": DType.float32, "bfloat16": DType.uint16, "int8": DType.int8}
-"""What keys and values of a window are stored as: uint16 are the bits of bfloat16, and int8 holds such values, too."""
+"""What keys and values of a window are stored as: uint16 are the bits of bfloat16, as are values behind int8 keys."""
 
 
 def stored_as(name: str, weight: np.ndarray) -> Any:
@@ -109,18 +109,15 @@ class FusedOps:
 
     def _kv_size(self, n: int) -> int:
         """Of a head: n keys and values, padded; in int8 keys of one byte and values of two."""
-        padded = -(-n // GROUP) * GROUP
-        return padded * (KEY + 2 * HEAD if self.cross_dtype == DType.int8 else 2 * HEAD)
+        return padded_to_groups(n) * (KEY + 2 * HEAD if self.cross_dtype == DType.int8 else 2 * HEAD)
 
     @staticmethod
     def keys(cross: np.ndarray, count: int) -> np.ndarray:
-        """Keys `[batch, heads, count, 64]` out of what `pack_kv` made."""
-        batch, heads, size = cross.shape
+        """Keys `[batch, heads, count, 64]`, all that there are, out of what `pack_kv` made."""
+        batch, heads, _ = cross.shape
         each = 4 // cross.itemsize  # a line holds quads of int8, pairs of bfloat16, or single floats
-        values = {4: KEY + 2 * HEAD, 2: 2 * HEAD, 1: 2 * HEAD}[each]
         lines = KEY // 4 if each == 4 else HEAD // each
-        stop = size // values * lines * each
-        panels = cross[:, :, :stop].reshape(batch, heads, -1, lines, PANEL, each)
+        panels = cross[:, :, : padded_to_groups(count) * lines * each].reshape(batch, heads, -1, lines, PANEL, each)
         keys = panels[:, :, :, : HEAD // each].transpose(0, 1, 2, 4, 3, 5).reshape(batch, heads, -1, HEAD)[:, :, :count]
         if each < 4:
             return widen_bfloat16(keys) if each == 2 else keys

@@ -16,10 +16,14 @@ LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
 
 
+def padded_to_groups(n: int) -> int:
+    return -(-n // GROUP) * GROUP
+
+
 def pack(weight: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
     """A linear layer's `[n, k]` as panels `[4 * ceil(n / 64), k, 16]`, zero beyond n."""
     n, k = weight.shape
-    packed = np.zeros((-(-n // GROUP) * GROUP // PANEL, k, PANEL), dtype)
+    packed = np.zeros((padded_to_groups(n) // PANEL, k, PANEL), dtype)
     full = n // PANEL
     packed[:full] = weight[: full * PANEL].reshape(full, PANEL, k).transpose(0, 2, 1)
     if n % PANEL:

@@ -77,9 +77,9 @@ def fastest_of(found: dict[Setting, float]) -> Setting:
 
 def compare(calls: dict[Setting, tuple[Callable[[], Any], Callable[[], float]]]) -> dict[Setting, float]:
     """The least seconds of each (call, clock), in turns; what takes SECONDS by itself is not called again."""
-    firsts = {setting: clocked(*each) for setting, each in calls.items()}
-    found = {setting: seconds if seconds > SECONDS else float("inf") for setting, seconds in firsts.items()}
-    quick = [setting for setting in calls if firsts[setting] <= SECONDS]
+    found = {setting: clocked(*each) for setting, each in calls.items()}
+    quick = [setting for setting, seconds in found.items() if seconds <= SECONDS]
+    found |= dict.fromkeys(quick, float("inf"))  # that was their warm-up
     begin = time.perf_counter()
     for number in range(ROUNDS):
         if number > 1 and time.perf_counter() - begin > SECONDS:

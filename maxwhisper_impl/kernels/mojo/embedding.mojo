@@ -77,8 +77,9 @@ struct Frames:
             var first = task % pieces * AT_ONCE
             var rows = result.unsafe_offset(item * (frames + 2) * channels)
             for c in range(channels):
-                rows.unsafe_store(c, 0)
-                rows.unsafe_store((frames + 1) * channels + c, 0)
+                if first == 0:
+                    rows.unsafe_store(c, 0)
+                    rows.unsafe_store((frames + 1) * channels + c, 0)
                 var line = source.unsafe_offset((item * channels + c) * frames)
                 for t in range(first, min(frames, first + AT_ONCE)):
                     rows.unsafe_store((t + 1) * channels + c, line.unsafe_load(t))

@@ -176,7 +176,7 @@ FAULTS = (
     ),
     kernel(
         "what-lies-behind-the-last-key-is-attended",
-        "3",
+        "6",
         CROSS,
         HEADS,
         "is_key.select(self.value(row, start, i, zero), Vector(Float32.MIN))",
@@ -184,7 +184,7 @@ FAULTS = (
     ),
     kernel(
         "a-higher-score-does-not-lessen-what-was-weighed",
-        "4",
+        "7",
         CROSS,
         HEADS,
         "total.unsafe_load(0) * factor[0]",
@@ -201,7 +201,7 @@ FAULTS = (
     ),
     kernel(
         "each-block-of-keys-is-summed-alone",
-        "5",
+        "8",
         CROSS,
         HEADS,
         "panel, padded, size, sums, HEAD, start > 0)",
