@@ -16,7 +16,7 @@ from max.graph import DeviceRef
 from .decoding.filters import Plan
 from .errors import DeviceError, OptionError
 from .graphs import load
-from .kernels import fused, split, stock
+from .kernels import fused, gpu, stock
 from .threads import start_engine
 from .weights import Checkpoint
 
@@ -25,7 +25,7 @@ HEAD = 64
 """The width of an attention head in every Whisper."""
 NO_RANGES = np.zeros((0, 5), np.int32)
 """Of a step that chooses no tokens."""
-KERNELS = {"fused": fused.FusedOps, "stock": stock.StockOps, "split": split.SplitOps}
+KERNELS = {"fused": fused.FusedOps, "stock": stock.StockOps, "gpu": gpu.GpuOps}
 DTYPES = fused.FusedOps.dtypes
 
 
@@ -51,13 +51,13 @@ class MaxRuntime:
 
     def __init__(self, checkpoint: Checkpoint, device: str = "cpu", dtype: str = "float32", *,
                  num_threads: int | None = None, kernels: str | None = None, progress: Progress | None = None):
-        """`kernels`: "fused" (ours, the default on the CPU), "stock" (MAX's own) or "split" (MAX's own, kept to float32
-        where a GPU would round products to TF32: the default there)."""
+        """`kernels`: "fused" (ours, the default on the CPU), "gpu" (ours, the default there, and slow on the CPU) or
+        "stock" (MAX's own, whose products a GPU rounds to TF32)."""
         if dtype not in DTYPES:
             raise DeviceError(f"dtype {dtype!r} is not supported: choose {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
         start_engine(num_threads)
         self.device = open_device(device)
-        kernels = kernels or ("fused" if self.device.is_host else "split")
+        kernels = kernels or ("fused" if self.device.is_host else "gpu")
         if kernels not in KERNELS or (kernels == "fused" and not self.device.is_host):
             raise OptionError(f"kernels {kernels!r} are not for {device}: choose {', '.join(KERNELS)}")
         if dtype not in KERNELS[kernels].dtypes:

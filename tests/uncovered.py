@@ -47,7 +47,7 @@ REVIEWED: dict[str, tuple[Gap, str]] = {
 ELSEWHERE: dict[str, str] = {
     "history.py": "tests/test_history.py and tests/test_gate_command.py, in make suite",
     "history_view.py": "tests/test_history.py, in make suite",
-    "kernels/stock.py": "tests/parity/test_kernels.py and test_stock_model.py, which are slow: .ci/run runs them",
+    "kernels/stock.py": "tests/parity/test_kernels.py and test_gpu_model.py, which are slow: .ci/run runs them",
     "report/*": "tests/report, in make suite",
 }
 """by pattern of files: which tests take what parity and quality do not"""

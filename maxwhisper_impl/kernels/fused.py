@@ -11,7 +11,7 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 
 from ..dims import ModelDimensions
 from ..weights.files import widen_bfloat16
-from .packing import PANEL, pack, pack_pairs, pack_quads, padded_to_groups
+from .packing import PANEL, joined, pack, pack_pairs, pack_quads, padded_to_groups
 
 HEAD = 64
 KEY = HEAD + 8
@@ -88,16 +88,8 @@ class FusedOps:
                 ready[name] = packed(name, tensor, dtype)
             else:
                 ready[name] = np.ascontiguousarray(tensor, np.float32)
-        for name in tensors:
-            if name.endswith("attn.key.weight"):
-                attn = name.removesuffix(".key.weight")
-                parts = ("key", "value") if attn.endswith(".cross_attn") else ("query", "key", "value")
-                joined = np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
-                stem = f"{attn}.{'+'.join(parts)}"
-                ready[f"{stem}.weight"] = packed(f"{stem}.weight", joined, dtype)
-                none = np.zeros(tensors[name].shape[0], np.float32)  # the key projection has no bias
-                biases = [tensors.get(f"{attn}.{part}.bias", none) for part in parts]
-                ready[f"{stem}.bias"] = np.concatenate(biases).astype(np.float32)
+        for name, weight, bias in joined(tensors):
+            ready |= {f"{name}.weight": packed(f"{name}.weight", weight, dtype), f"{name}.bias": bias}
         if dtype == "int8":
             ready["decoder.token_embedding.quads"] = pack_quads(tensors["decoder.token_embedding.weight"])
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)

@@ -3,6 +3,7 @@
 A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16) or a quad of int8, neighbours along a layer's inputs.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,19 @@ BLOCK = 512
 memory."""
 LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
+
+
+def joined(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Query, key and value of each of a checkpoint's attentions as one layer, of a cross-attention key and value: its
+    name, weight and float32 bias, zero for keys, which have none."""
+    for name in tensors:
+        if name.endswith("attn.key.weight"):
+            attn = name.removesuffix(".key.weight")
+            parts = ("key", "value") if attn.endswith(".cross_attn") else ("query", "key", "value")
+            weight = np.concatenate([tensors[f"{attn}.{part}.weight"] for part in parts])
+            none = np.zeros(tensors[name].shape[0], np.float32)
+            bias = np.concatenate([tensors.get(f"{attn}.{part}.bias", none) for part in parts]).astype(np.float32)
+            yield f"{attn}.{'+'.join(parts)}", weight, bias
 
 
 def padded_to_groups(n: int) -> int:

@@ -103,13 +103,9 @@ class StockOps:
         return dict(zip(DECODER_LAYER, (qkv, attended, said, query, heard, both, hidden, y), strict=True))
 
     def self_attend(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> TensorValue:
-        rows, n, width = x.shape
-        state = int(width) // 3
-        length = source.shape[1]
-        past = length - n
-        here = [(slice(0, _size(rows)), rows), (slice(_size(past), _size(length)), n), slice(0, 2 * state)]
-        ops.buffer_store_slice(cache, x[:, :, state:], here)
-        positions = int(cache.shape[1])
+        self._remember(x, cache, source)
+        n, length, state = x.shape[1], source.shape[1], int(x.shape[2]) // 3
+        past, positions = length - n, int(cache.shape[1])
         column = self._range(0, length)
         held = ops.buffer_load(cache).reshape([cache.shape[0] * positions, 2 * state])
         kv = ops.gather(held, source * positions + column, axis=0)
@@ -119,6 +115,13 @@ class StockOps:
         mask = ops.where(visible, self._scalar(0.0), self._scalar(float("-inf")))
         q = self._heads(x[:, :, :state], heads)
         return self._merge(self._weigh(q, self._heads(keys, heads), self._heads(values, heads), mask))
+
+    def _remember(self, x: TensorValue, cache: BufferValue, source: TensorValue) -> None:
+        """Stores the keys and values behind x's queries in the cache, at the last positions of `source`."""
+        (rows, n, width), length = x.shape, source.shape[1]
+        state = int(width) // 3
+        here = [(slice(0, _size(rows)), rows), (slice(_size(length - n), _size(length)), n), slice(0, 2 * state)]
+        ops.buffer_store_slice(cache, x[:, :, state:], here)
 
     def _weigh(self, q: TensorValue, k: TensorValue, v: TensorValue, mask: TensorValue | None = None) -> TensorValue:
         scores = (q @ k.transpose(2, 3)) * HEAD**-0.5

@@ -22,7 +22,7 @@ def test_an_unknown_dtype_is_refused() -> None:
 
 
 def test_unknown_kernels_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"kernels 'mine' are not for .*: choose fused, stock, split"):
+    with pytest.raises(OptionError, match=r"kernels 'mine' are not for .*: choose fused, stock, gpu"):
         MaxRuntime(small(), kernels="mine")
 
 

@@ -38,9 +38,10 @@ REFERENCE = Reference()
 
 @pytest.fixture(
     scope="module",
-    params=["fused", *(pytest.param(name, marks=pytest.mark.slow) for name in KERNELS if name != "fused")],
+    params=["fused", "gpu", pytest.param("stock", marks=pytest.mark.slow)],
 )
 def bench(request: pytest.FixtureRequest, device: str) -> Bench:
+    """The GPU's kernels run on a CPU too, so that they are tested where there is no GPU."""
     if device != "cpu" and request.param == "fused":
         pytest.skip("the fused kernels are the CPU's")
     kind, on = KERNELS[request.param], DeviceRef.from_device(open_device(device))

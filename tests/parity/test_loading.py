@@ -114,8 +114,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("device", "given", "taken"), [
-    ("cpu", None, "fused"), ("cpu", "stock", "stock"), ("cpu", "split", "split"),
-    ("cuda", None, "split"), ("cuda", "stock", "stock"),
+    ("cpu", None, "fused"), ("cpu", "stock", "stock"), ("cpu", "gpu", "gpu"),
+    ("cuda", None, "gpu"), ("cuda", "stock", "stock"),
 ])
 def test_gpus_compute_with_what_keeps_float32(device: str, given: str | None, taken: str, kernels: None) -> None:
     with pytest.raises(Chosen, match=f"^{taken}$"):
@@ -125,5 +125,5 @@ def test_gpus_compute_with_what_keeps_float32(device: str, given: str | None, ta
 def test_gpus_have_neither_the_cpus_kernels_nor_its_dtypes(kernels: None) -> None:
     with pytest.raises(OptionError, match="kernels 'fused' are not for cuda"):
         MaxRuntime(small(), "cuda", kernels="fused")
-    with pytest.raises(DeviceError, match="dtype 'int8' is not for the split kernels on cuda: choose dtype float32"):
+    with pytest.raises(DeviceError, match="dtype 'int8' is not for the gpu kernels on cuda: choose dtype float32"):
         MaxRuntime(small(), "cuda", "int8")

@@ -49,7 +49,7 @@ FAULTS = (
          OF_LOADING, "the_gpu_of_that_number_is_opened"),
     seen("one-gpu-more-than-there-is", "cli", RUNTIME, "if int(number or 0) >= count:", "if int(number or 0) > count:",
          OF_LOADING, "the_gpu_of_that_number_is_opened"),
-    seen("a-gpu-rounds-to-tf32", "kernels", RUNTIME, '("fused" if self.device.is_host else "split")',
+    seen("a-gpu-rounds-to-tf32", "kernels", RUNTIME, '("fused" if self.device.is_host else "gpu")',
          '("fused" if self.device.is_host else "stock")', OF_LOADING, "gpus_compute_with_what_keeps_float32",
          quick=True),
     seen("the-cpus-kernels-on-a-gpu", "kernels", RUNTIME,

@@ -2,7 +2,9 @@
 
 from tests.teeth.fault import Fault, judged
 
-MODEL, FUSED, RUNTIME = "maxwhisper_impl/model.py", "maxwhisper_impl/kernels/fused.py", "maxwhisper_impl/runtime.py"
+MODEL, FUSED, PACKING, RUNTIME = (
+    f"maxwhisper_impl/{name}.py" for name in ("model", "kernels/fused", "kernels/packing", "runtime")
+)
 RANDOM = "random-128-mels"
 LAYERS = ("tests/parity/test_encoder_layers.py", "tests/parity/test_decoder_layers.py")
 CACHE, LOGITS, WORDS, GRAPHS = (
@@ -56,7 +58,7 @@ FAULTS = (
         'tensors.get(f"{attn}.{part}.bias", none) for part in parts]',
         'tensors.get(f"{attn}.{part}.bias", tensors[f"{attn}.query.bias"]) for part in parts]',
         f"{ENCODER}blocks.0.attn.query+key+value",
-        file=FUSED,
+        file=PACKING,
     ),
     layer(
         "decoder-logits-without-its-norm",

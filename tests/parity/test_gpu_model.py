@@ -1,4 +1,4 @@
-"""A whole model out of MAX's own ops, split as on a GPU: held to the same ledger as the fused one, on the CPU."""
+"""A whole model of the GPU's kernels, run by the CPU: held to the same ledger as the CPU's own."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.first_checkpoint]
 
 
 @pytest.fixture(scope="module")
-def stock(model: Model, checkpoint: Checkpoint) -> Whisper:
+def ours(model: Model, checkpoint: Checkpoint) -> Whisper:
     needs(model, "cache")
-    return Whisper(checkpoint.dims, MaxRuntime(checkpoint, kernels="split"))
+    return Whisper(checkpoint.dims, MaxRuntime(checkpoint, kernels="gpu"))
 
 
-def test_features_and_logits(stock: Whisper, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:
+def test_features_and_logits(ours: Whisper, window_probe: Probe, float64_taps: Taps, judge: Judge) -> None:
     """Of two windows, the whole sequence at once: positions see those before them and no others."""
-    features = stock.encode(window_probe.mel)
+    features = ours.encode(window_probe.mel)
     judge.tensor("features", features, float64_taps["encoder.ln_post"], "encoder.ln_post")
-    judge.logits("logits", stock.logits(window_probe.tokens, features), float64_taps["logits"])
+    judge.logits("logits", ours.logits(window_probe.tokens, features), float64_taps["logits"])
 
 
 @pytest.mark.parametrize("options", [{}, {"prompt": "Minutes of the last meeting, read aloud."}, {"beam_size": 3}])
-def test_tokens(stock: Whisper, oracle: Model, window_probe: Probe, options: dict[str, object]) -> None:
+def test_tokens(ours: Whisper, oracle: Model, window_probe: Probe, options: dict[str, object]) -> None:
     """Prompt, steps and rows that change places."""
     for number, mel in enumerate(window_probe.mel):
-        got = stock.decode(mel, language="en", **options)
+        got = ours.decode(mel, language="en", **options)
         (want,) = oracle.decode(mel[None], language="en", **options)
         compare.assert_tokens(f"window {number}", got.tokens, want.tokens)

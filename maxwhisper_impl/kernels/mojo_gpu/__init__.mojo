@@ -1,0 +1,1 @@
+"""Whisper's products and attention for GPUs, in float32."""

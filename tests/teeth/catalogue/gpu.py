@@ -1,0 +1,33 @@
+"""The GPU's kernels, each op by itself, as a CPU runs them. Those of a group are compiled together, one for each op."""
+
+from tests.teeth.catalogue.kernels import CONV, CROSS, KERNELS, ROWS, SELF
+from tests.teeth.fault import Fault
+
+ATTENTION, OPS, PRODUCT, QUERY = (
+    f"maxwhisper_impl/kernels/mojo_gpu/{name}.mojo" for name in ("attention", "ops", "product", "query")
+)
+
+
+def gpu(name: str, group: str, speaks: str, file: str, before: str, after: str, quick: bool = False) -> Fault:
+    places = (f"{speaks}[*gpu*]",)
+    return Fault(name, "kernels", file, before, after, KERNELS, places, quick=quick, group=f"gpu {group}")
+
+
+FAULTS = (
+    gpu("gpu-sums-of-sums-forgotten", "1", ROWS, PRODUCT,
+        "sums.unsafe_load[width=4](SUMS // 2 + i * 4) + sums.unsafe_load", "sums.unsafe_load"),
+    gpu("gpu-conv-without-stride-2", "2", CONV, OPS, "3 * channels, stride * channels,", "3 * channels, channels,"),
+    gpu("gpu-keys-beyond-the-window-weighed", "1", CROSS, ATTENTION,
+        "thread % 16 * 4 + j >= Self.most:", "thread % 16 * 4 + j > Self.most:", quick=True),
+    gpu("gpu-the-newest-key-is-not-heard", "1", SELF, QUERY, "self.n + t + 1 if", "self.n + t if", quick=True),
+    gpu("gpu-a-higher-score-does-not-lessen-what-was-weighed", "2", CROSS, ATTENTION,
+        "mine.unsafe_load(TOTAL + i) * less", "mine.unsafe_load(TOTAL + i)"),
+    gpu("gpu-a-sixteenth-of-a-row-left-out", "2", ROWS, PRODUCT,
+        "comptime for i in range(SPLIT):", "comptime for i in range(SPLIT - 1):"),
+    gpu("gpu-cached-values-of-the-next-head", "3", SELF, QUERY,
+        "(place * 2 * self.heads + head) * HEAD", "(place * 2 * self.heads + head + 1) * HEAD"),
+    gpu("gpu-every-item-reads-the-first", "3", CONV, PRODUCT,
+        "self.x.unsafe_offset(item * self.item)", "self.x.unsafe_offset(0)"),
+    gpu("gpu-rows-of-a-tile-not-in-their-place", "4", ROWS, PRODUCT,
+        "item, row + thread // 16 * SIDE + i,", "item, row + thread // 16 * SIDE + i ^ 1,"),
+)  # fmt: skip
