@@ -70,7 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--device cuda: this machine has no CUDA GPU (the driver finds none); leave it out to test on the CPU"
         )
-    baselines.use_cache_folder(config.cache.mkdir("whisper"))
+    if (cache := getattr(config, "cache", None)) is None:
+        raise pytest.UsageError("-p no:cacheprovider: pytest's cache holds what the oracle answers; leave it out")
+    baselines.use_cache_folder(cache.mkdir("whisper"))
     corpus = config.getoption("--corpus")
     if corpus and not Path(corpus).is_dir():
         raise pytest.UsageError(f"--corpus {corpus}: no such folder")

@@ -26,6 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["--oracle", "x"], "--oracle x: unknown; there are maxwhisper_impl, openai-whisper, faster-whisper"),
         (["--corpus", "/nowhere"], "--corpus /nowhere: no such folder"),
+        (["-p", "no:cacheprovider"], "-p no:cacheprovider: pytest's cache holds what the oracle answers"),
         (["--dtype", "float8"], "--dtype: invalid choice: 'float8'"),
     ],
 )

@@ -1,16 +1,17 @@
 """The GPU's kernels, each op by itself, as a CPU runs them. Those of a group are compiled together, one for each op."""
 
-from tests.teeth.catalogue.kernels import CONV, CROSS, KERNELS, ROWS, SELF
+from tests.teeth.catalogue.kernels import CONV, CROSS, ROWS, SELF, tests_of
 from tests.teeth.fault import Fault
 
 ATTENTION, OPS, PRODUCT, QUERY = (
     f"maxwhisper_impl/kernels/mojo_gpu/{name}.mojo" for name in ("attention", "ops", "product", "query")
 )
 
+KERNELS = tests_of("gpu")
+
 
 def gpu(name: str, group: str, speaks: str, file: str, before: str, after: str, quick: bool = False) -> Fault:
-    places = (f"{speaks}[*gpu*]",)
-    return Fault(name, "kernels", file, before, after, KERNELS, places, quick=quick, group=f"gpu {group}")
+    return Fault(name, "kernels", file, before, after, KERNELS, (speaks,), quick=quick, group=f"gpu {group}")
 
 
 FAULTS = (

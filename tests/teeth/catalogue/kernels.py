@@ -23,8 +23,16 @@ CONV, CROSS, SELF, EMBED, ROWS, PICKED = (
         "picked_tokens",
     )
 )
-KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, SELF, EMBED, PICKED))
-"""Those that compile our ops once, for float32 weights."""
+
+
+def tests_of(kernels: str) -> tuple[str, ...]:
+    """Those that compile one set of kernels once, for float32 weights."""
+    linear = (f"{ROWS}[{kernels}-{op}]" for op in ("layer_norm", "plain", "norm_gelu", "residual", "vocabulary"))
+    others = (f"{test}[{kernels}]" for test in (CONV, CROSS, SELF, EMBED, PICKED))
+    return tuple(f"tests/parity/{test}" for test in (*linear, *others))
+
+
+KERNELS = tests_of("fused")
 
 
 def kernel(
