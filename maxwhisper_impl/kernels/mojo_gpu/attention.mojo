@@ -1,6 +1,6 @@
-"""Attention without a matrix of all scores: many queries over a window's keys, a tile of both for a block of threads."""
+"""Attention without a matrix of all scores: many queries over a window's keys, a tile of both for each block."""
 
-from std.math import exp
+from std.math import ceildiv, exp
 from std.memory import stack_allocation
 
 from .block import F32, I32, SLOTS, SPACE, Four, every, four, slot
@@ -35,12 +35,20 @@ struct Window[most: Int](ImplicitlyCopyable):
     var stride: Int
     var heads: Int
 
+    def tiles(self) -> Int:
+        """Of a row."""
+        return ceildiv(self.n, TILE) * self.heads
+
     @always_inline
-    def tile(self, first: Int, head: Int, row: Int):
-        """The queries from `first` on."""
+    def tile(self, block: Int):
+        """A head's next queries, then the next head's."""
+        var across = ceildiv(self.n, TILE)
+        var first = block % across * TILE
+        var head = block // across % self.heads
+        var row = block // self.tiles()
         var queries = stack_allocation[HEAD * TILE, DType.float32, alignment=16, address_space=SPACE]()
-        # Keys, then the largest scores, then weights: [64, 64], [queries, 16], and [keys, queries], whose columns of four
-        # change places so that threads side by side write to banks side by side.
+        # Keys, then the largest scores, then weights: [64, 64], [queries, 16], and [keys, queries], whose columns of
+        # four change places so that threads side by side write to banks side by side.
         var keys = stack_allocation[HEAD * TILE, DType.float32, alignment=16, address_space=SPACE]()
         var values = stack_allocation[TILE * HEAD, DType.float32, alignment=16, address_space=SPACE]()
         var own = stack_allocation[SLOTS * OWN, DType.float32, alignment=16]()
@@ -53,7 +61,8 @@ struct Window[most: Int](ImplicitlyCopyable):
             comptime for i in range(0, OWN, 4):
                 mine.unsafe_store(i, Four(Float32.MIN if i == TOP else 0))
             var line = thread % TILE
-            var source = self.q.unsafe_offset((row * self.n + min(first + line, self.n - 1)) * self.stride + head * HEAD)
+            var query = row * self.n + min(first + line, self.n - 1)
+            var source = self.q.unsafe_offset(query * self.stride + head * HEAD)
             comptime for i in range(HEAD // 16):
                 var d = thread // TILE * 4 + i * 16
                 var x = source.unsafe_load[width=4, alignment=16](d) * SCALE

@@ -7,12 +7,10 @@ from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from max.gpu.host.info import is_cpu
 from max.gpu import block_idx
-from std.math import ceildiv
 
-from .attention import TILE as QUERIES
 from .attention import Window
 from .block import F32, I32, THREADS
-from .product import COLUMNS, FEW, FEW_ROWS, TILE, Product
+from .product import FEW_ROWS, Product
 from .query import Query
 
 comptime I = Int64
@@ -27,26 +25,26 @@ def tiled_kernel[
     var product = Product[gelu, adds](
         x, weight, bias, residual, y, Int(rows), Int(n), Int(k), Int(stride), Int(item), Int(residual_item)
     )
-    product.tile(Int(block_idx.x) * TILE, Int(block_idx.y) * TILE, Int(block_idx.z))
+    product.tile(Int(block_idx.x))
 
 
 def few_kernel[
     gelu: Bool, adds: Bool
 ](x: F32, weight: F32, bias: F32, residual: F32, y: F32, rows: I, n: I, k: I):
     var product = Product[gelu, adds](x, weight, bias, residual, y, Int(rows), Int(n), Int(k), Int(k), 0, 0)
-    product.few(Int(block_idx.x) * COLUMNS, Int(block_idx.y) * FEW)
+    product.few(Int(block_idx.x))
 
 
 def window_kernel[keys: Int](q: F32, kv: F32, windows: I32, y: F32, n: I, stride: I, heads: I):
     var window = Window[keys](q, kv, windows, y, Int(n), Int(stride), Int(heads))
-    window.tile(Int(block_idx.x) * QUERIES, Int(block_idx.y), Int(block_idx.z))
+    window.tile(Int(block_idx.x))
 
 
 def query_kernel[
     causal: Bool, most: Int
 ](q: F32, kv: F32, places: I32, y: F32, n: I, stride: I, heads: I, length: I):
     var query = Query[causal, most](q, kv, places, y, Int(n), Int(stride), Int(heads), Int(length))
-    query.run(Int(block_idx.x), Int(block_idx.y), Int(block_idx.z))
+    query.query(Int(block_idx.x))
 
 
 def multiply[
@@ -55,33 +53,31 @@ def multiply[
     var p = product
     if p.rows * items <= FEW_ROWS and p.stride == p.k:
         p.rows *= items
-        var across = ceildiv(p.n, COLUMNS)
-        var down = ceildiv(p.rows, FEW)
         comptime if is_cpu[target]():
 
-            def few(i: Int) {imm}:
-                p.few(i % across * COLUMNS, i // across * FEW)
+            def few(block: Int) {imm}:
+                p.few(block)
 
-            sync_parallelize(few, across * down)
+            sync_parallelize(few, p.fews())
         else:
             comptime kernel = few_kernel[gelu, adds]
             ctx.enqueue_function[kernel](
-                p.x, p.weight, p.bias, p.residual, p.y, I(p.rows), I(p.n), I(p.k), grid_dim=(across, down), block_dim=THREADS
+                p.x, p.weight, p.bias, p.residual, p.y, I(p.rows), I(p.n), I(p.k),
+                grid_dim=p.fews(), block_dim=THREADS,
             )
         return
-    var across = ceildiv(p.n, TILE)
-    var down = ceildiv(p.rows, TILE)
     comptime if is_cpu[target]():
 
-        def tile(i: Int) {imm}:
-            p.tile(i % across * TILE, i // across % down * TILE, i // across // down)
+        def tile(block: Int) {imm}:
+            p.tile(block)
 
-        sync_parallelize(tile, across * down * items)
+        sync_parallelize(tile, p.tiles() * items)
     else:
         comptime kernel = tiled_kernel[gelu, adds]
         ctx.enqueue_function[kernel](
-            p.x, p.weight, p.bias, p.residual, p.y, I(p.rows), I(p.n), I(p.k), I(p.stride), I(p.item), I(p.residual_item),
-            grid_dim=(across, down, items), block_dim=THREADS,
+            p.x, p.weight, p.bias, p.residual, p.y,
+            I(p.rows), I(p.n), I(p.k), I(p.stride), I(p.item), I(p.residual_item),
+            grid_dim=p.tiles() * items, block_dim=THREADS,
         )
 
 
@@ -90,15 +86,15 @@ def ask[
 ](query: Query[causal, most], rows: Int, ctx: DeviceContext) raises:
     comptime if is_cpu[target]():
 
-        def run(i: Int) {imm}:
-            query.run(i % query.n, i // query.n % query.heads, i // query.n // query.heads)
+        def one(block: Int) {imm}:
+            query.query(block)
 
-        sync_parallelize(run, query.n * query.heads * rows)
+        sync_parallelize(one, query.queries() * rows)
     else:
         comptime kernel = query_kernel[causal, most]
         ctx.enqueue_function[kernel](
             query.q, query.kv, query.places, query.y, I(query.n), I(query.stride), I(query.heads), I(query.length),
-            grid_dim=(query.n, query.heads, rows), block_dim=THREADS,
+            grid_dim=query.queries() * rows, block_dim=THREADS,
         )
 
 
@@ -186,18 +182,17 @@ struct Attend:
             ask[target](query, rows, ctx)
             return
         var window = Window[keys](floats(x), floats(kv), ids(windows), room(y), n, stride, heads)
-        var tiles = ceildiv(n, QUERIES)
         comptime if is_cpu[target]():
 
-            def tile(i: Int) {imm}:
-                window.tile(i % tiles * QUERIES, i // tiles % heads, i // tiles // heads)
+            def tile(block: Int) {imm}:
+                window.tile(block)
 
-            sync_parallelize(tile, tiles * heads * rows)
+            sync_parallelize(tile, window.tiles() * rows)
         else:
             comptime kernel = window_kernel[keys]
             ctx.enqueue_function[kernel](
                 window.q, window.kv, window.windows, window.y, I(n), I(stride), I(heads),
-                grid_dim=(tiles, heads, rows), block_dim=THREADS,
+                grid_dim=window.tiles() * rows, block_dim=THREADS,
             )
 
 
@@ -213,8 +208,8 @@ struct SelfAttend:
         source: InputTensor[dtype=DType.int32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        """Queries at the start of each row of x `[rows, n, 3 * heads * 64]` over cache `[slots, positions, 2 * heads * 64]`,
-        which holds theirs already; source `[rows, length]`."""
+        """Queries at the start of each row of x `[rows, n, 3 * heads * 64]` over cache
+        `[slots, positions, 2 * heads * 64]`, which holds theirs already; source `[rows, length]`."""
         var kv = cache.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var heads = y.dim_size(2) // 64
         var query = Query[True, positions](

@@ -1,6 +1,6 @@
 """y = residual + gelu(x @ weight.T + bias): a tile of the result for a block of threads, or a few of its rows."""
 
-from std.math import erf
+from std.math import ceildiv, erf
 from std.memory import stack_allocation
 
 from .block import F32, SLOTS, SPACE, THREADS, Four, every, four, slot
@@ -57,9 +57,17 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
             value += self.residual.unsafe_load(item * self.residual_item + at)
         self.y.unsafe_store(item * self.rows * self.n + at, value)
 
+    def tiles(self) -> Int:
+        """Of an item."""
+        return ceildiv(self.n, TILE) * ceildiv(self.rows, TILE)
+
     @always_inline
-    def tile(self, column: Int, row: Int, item: Int):
-        """The tile of y that begins there."""
+    def tile(self, block: Int):
+        """A tile of y: one of an item's, column by column and row by row, then the next item's."""
+        var across = ceildiv(self.n, TILE)
+        var item = block // self.tiles()
+        var row = block % self.tiles() // across * TILE
+        var column = block % across * TILE
         comptime PART = DEPTH * TILE
         var left = stack_allocation[2 * PART, DType.float32, alignment=16, address_space=SPACE]()
         var right = stack_allocation[2 * PART, DType.float32, alignment=16, address_space=SPACE]()
@@ -117,9 +125,15 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
 
         every(end)
 
+    def fews(self) -> Int:
+        return ceildiv(self.n, COLUMNS) * ceildiv(self.rows, FEW)
+
     @always_inline
-    def few(self, column: Int, row: Int):
-        """`COLUMNS` columns of `FEW` rows from there on; rows lie behind one another, in one item."""
+    def few(self, block: Int):
+        """`COLUMNS` columns of `FEW` rows, which lie behind one another, in one item."""
+        var across = ceildiv(self.n, COLUMNS)
+        var row = block // across * FEW
+        var column = block % across * COLUMNS
         var parts = stack_allocation[THREADS * FEW, DType.float32, alignment=16, address_space=SPACE]()
 
         def multiply(thread: Int) {imm}:

@@ -37,12 +37,19 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
         else:
             return ((Int(self.places.unsafe_load(row)) * 2 * self.heads + head) * Self.most + key) * HEAD
 
+    def queries(self) -> Int:
+        """Of a row."""
+        return self.n * self.heads
+
     @always_inline
-    def run(self, t: Int, head: Int, row: Int):
-        """The row's query number `t`."""
+    def query(self, block: Int):
+        """A head's next query, then the next head's."""
+        var t = block % self.n
+        var head = block // self.n % self.heads
+        var row = block // self.queries()
         var count = self.length - self.n + t + 1 if Self.causal else Self.most
         var apart = self.heads * HEAD * (1 if Self.causal else Self.most)  # a value lies behind its key
-        var query = stack_allocation[HEAD, DType.float32, alignment=16, address_space=SPACE]()
+        var numbers = stack_allocation[HEAD, DType.float32, alignment=16, address_space=SPACE]()
         var scores = stack_allocation[Self.most, DType.float32, alignment=16, address_space=SPACE]()
         var told = stack_allocation[THREADS, DType.float32, alignment=16, address_space=SPACE]()
         var few = stack_allocation[GROUPS, DType.float32, alignment=16, address_space=SPACE]()
@@ -52,7 +59,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
         def begin(thread: Int) {imm}:
             if thread < HEAD:
                 var x = self.q.unsafe_load((row * self.n + t) * self.stride + head * HEAD + thread)
-                query.unsafe_store(thread, x * SCALE)
+                numbers.unsafe_store(thread, x * SCALE)
 
         every(begin)
 
@@ -63,7 +70,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 var sum = Four(0)
                 comptime for d in range(0, HEAD, 4):
                     var x = source.unsafe_load[width=4, alignment=16](d)
-                    sum = x.fma(query.unsafe_load[width=4, alignment=16](d), sum)
+                    sum = x.fma(numbers.unsafe_load[width=4, alignment=16](d), sum)
                 var score = sum.reduce_add()
                 scores.unsafe_store(key, score)
                 largest = max(largest, score)
