@@ -34,12 +34,11 @@ class Inputs:
         return (self.window, self.steps) if case == "step" else (self.windows, self.batch_steps)
 
 
-def windows_of(audio: np.ndarray, n_mels: int) -> np.ndarray:
-    """Mels [8, n_mels, 3000] of as many windows, from the beginning to the end of a recording of 30 s at least."""
-    if len(audio) < N_SAMPLES:
-        raise ValueError(f"{len(audio)} samples are less than a window")
-    starts = np.linspace(0, len(audio) - N_SAMPLES, WINDOWS).astype(int)
-    return np.stack([log_mel_spectrogram(audio[start : start + N_SAMPLES], n_mels) for start in starts])
+def windows_of(audio: np.ndarray, cuts: Cuts, n_mels: int) -> np.ndarray:
+    """Mels [8, n_mels, 3000] of the first pieces, over again where there are fewer: cut elsewhere, in the middle of a
+    word, one may say nothing, and ends a step that all are to make."""
+    pieces = [log_mel_spectrogram(pad_or_trim(audio[start:end]), n_mels) for start, end in cuts[:WINDOWS]]
+    return np.stack([pieces[i % len(pieces)] for i in range(WINDOWS)])
 
 
 def window_of(audio: np.ndarray, n_mels: int) -> np.ndarray:

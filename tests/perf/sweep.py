@@ -119,8 +119,9 @@ class Sweep:
     ) -> None:
         self.checkpoint, self.name, self.say, self.anyway = checkpoint, name, say, anyway
         n_mels = checkpoint.dims.n_mels
-        window, windows = window_of(audio, n_mels), windows_of(audio, n_mels)
-        self.inputs = Inputs(window, windows, audio, cuts_of(audio, n_mels), STEPS, STEPS)
+        cuts = cuts_of(audio, n_mels)
+        window, windows = window_of(audio, n_mels), windows_of(audio, cuts, n_mels)
+        self.inputs = Inputs(window, windows, audio, cuts, STEPS, STEPS)
         self.minute = Inputs(window, windows, audio[:MINUTE], [], STEPS, STEPS)
 
     def run(self, which: Configuration, cases: Sequence[str]) -> list[Best]:

@@ -132,9 +132,10 @@ def field(
     checkpoint: Checkpoint, oracle: Model, reading: Spoken, is_random: bool, oracle_reading: Callable[..., str]
 ) -> Field:
     n_mels, audio = checkpoint.dims.n_mels, reading.audio
-    mels = window_of(audio, n_mels), windows_of(audio, n_mels)
+    cuts = cuts_of(audio, n_mels)
+    mels = window_of(audio, n_mels), windows_of(audio, cuts, n_mels)
     steps = (RANDOM_STEPS,) * 2 if is_random else tuple(natural_steps(oracle, mel) for mel in mels)
-    inputs = Inputs(*mels, audio, cuts_of(audio, n_mels), *steps)
+    inputs = Inputs(*mels, audio, cuts, *steps)
     name = "random-small" if is_random else checkpoint_name(checkpoint)
     original = "" if is_random else oracle_reading(checkpoint, reading)
     return Field(checkpoint, name, inputs, reading, original)
