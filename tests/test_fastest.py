@@ -13,6 +13,7 @@ import pytest
 from maxwhisper_impl.errors import MaxWhisperError
 from maxwhisper_impl.history import read_run
 from tests.perf import fastest, sweep
+from tests.perf.cases import window_of, windows_of
 from tests.perf.fastest import ANY, EXACT, as_json, choose
 from tests.perf.peers import CANNOT, CASES, CONFIGURATIONS, OURS, Configuration, Setting, able, find
 from tests.perf.peers.cpp import decoder_seconds
@@ -224,6 +225,17 @@ whisper_print_timings:   batchd time =     5.00 ms /     2 runs (     2.50 ms pe
 whisper_print_timings:   prompt time =     0.00 ms /     1 runs (     0.00 ms per run)
 whisper_print_timings:    total time =   600.00 ms
 """
+
+
+def test_windows_are_pieces_of_their_own() -> None:
+    """Each from its cut on and no further, in order, over again where there are fewer than eight."""
+    audio = np.random.default_rng(0).standard_normal(3 * 16000).astype(np.float32)
+    cuts = [(0, 16000), (16000, 40000), (40000, 48000)]
+    windows = windows_of(audio, cuts, 80)
+    pieces = [window_of(audio[start:end], 80)[0] for start, end in cuts]
+    assert windows.shape == (8, 80, 3000)
+    for i, window in enumerate(windows):
+        np.testing.assert_array_equal(window, pieces[i % 3])
 
 
 def test_the_clock_of_whisper_cpp() -> None:
