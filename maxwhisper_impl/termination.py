@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 from .status import complain
 
@@ -16,6 +19,8 @@ GRACE = 2.0
 """seconds for the main thread to unwind; a service manager waits for 10 and more before it kills"""
 END = b"\0"
 """no signal's number"""
+SOON = 0.01
+"""seconds until what was raised where nothing can be raised is raised again"""
 
 
 class Terminated(BaseException):
@@ -40,9 +45,16 @@ def terminable() -> Generator[None]:
     before = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(heard, left), daemon=True)
     watcher.start()
+    hook = sys.unraisablehook
+    sys.unraisablehook = partial(_raise_elsewhere, hook)
     try:
         yield
+    except Exception as error:
+        if ended := _behind(error):
+            raise ended from None
+        raise
     finally:
+        sys.unraisablehook = hook
         left.set()
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -55,6 +67,24 @@ def terminable() -> Generator[None]:
 def _raise(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: a second one must not stop the unwinding
     raise Terminated
+
+
+def _raise_elsewhere(hook: Callable[[Any], object], swallowed: Any) -> None:
+    """Destructors and callbacks of weak references, in which Python may run a handler, raise nothing."""
+    if swallowed.exc_type is not Terminated:
+        hook(swallowed)
+        return
+    signal.signal(signal.SIGTERM, _raise)
+    again = threading.Timer(SOON, signal.pthread_kill, [threading.main_thread().ident, signal.SIGTERM])
+    again.daemon = True
+    again.start()
+
+
+def _behind(error: BaseException | None) -> Terminated | None:
+    """What was being unwound when the error was raised: PyTorch's writer of files raises one of its own then."""
+    while error and not isinstance(error, Terminated):
+        error = error.__context__
+    return error
 
 
 def _watch(heard: int, left: threading.Event) -> None:

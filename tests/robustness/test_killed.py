@@ -119,6 +119,54 @@ def test_sigterm_while_writing(victim: Victim, request: pytest.FixtureRequest) -
     victim.assert_whole()
 
 
+DYING = """
+import os, signal, sys, time
+from maxwhisper_impl import cli
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # the handler runs here, where nothing can be raised
+def job():
+    dying = Dying()
+    del dying
+    try:
+        time.sleep(60)
+    finally:
+        print("unwound", flush=True)
+    return 0
+sys.exit(cli.run(job))
+"""
+
+
+def test_sigterm_inside_a_destructor() -> None:
+    """It is raised as soon as that is through, and everything is unwound."""
+    command = [sys.executable, "-c", DYING]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=30, check=False)
+    assert done.returncode == STATUS
+    assert done.stderr == "maxwhisper: error: terminated\n"
+    assert done.stdout == "unwound\n"
+
+
+FAILING = """
+import os, signal, sys, time
+from maxwhisper_impl import cli
+def job():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    finally:
+        raise RuntimeError("not the end that a file must have")
+sys.exit(cli.run(job))
+"""
+
+
+def test_sigterm_where_unwinding_fails() -> None:
+    """As torch.save's does: the process was terminated all the same."""
+    command = [sys.executable, "-c", FAILING]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (STATUS, "maxwhisper: error: terminated\n")
+
+
 BUSY = """
 import hashlib, sys
 from maxwhisper_impl import cli
