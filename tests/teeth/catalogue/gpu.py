@@ -15,7 +15,7 @@ def gpu(name: str, group: str, speaks: str, file: str, before: str, after: str, 
 
 
 FAULTS = (
-    gpu("gpu-sums-of-sums-forgotten", "1", ROWS, PRODUCT,
+    gpu("gpu-sums-of-sums-forgotten", "5", ROWS, PRODUCT,
         "sums.unsafe_load[width=4](SUMS // 2 + i * 4) + sums.unsafe_load", "sums.unsafe_load"),
     gpu("gpu-conv-without-stride-2", "2", CONV, OPS, "3 * channels, stride * channels,", "3 * channels, channels,"),
     gpu("gpu-keys-beyond-the-window-weighed", "1", CROSS, ATTENTION,
@@ -27,7 +27,7 @@ FAULTS = (
         "comptime for i in range(SPLIT):", "comptime for i in range(SPLIT - 1):"),
     gpu("gpu-cached-values-of-the-next-head", "3", SELF, QUERY,
         "(place * 2 * self.heads + head) * HEAD", "(place * 2 * self.heads + head + 1) * HEAD"),
-    gpu("gpu-every-item-reads-the-first", "3", CONV, PRODUCT,
+    gpu("gpu-every-item-reads-the-first", "6", ROWS, PRODUCT,
         "self.x.unsafe_offset(item * self.item)", "self.x.unsafe_offset(0)"),
     gpu("gpu-rows-of-a-tile-not-in-their-place", "4", ROWS, PRODUCT,
         "item, row + thread // 16 * SIDE + i,", "item, row + thread // 16 * SIDE + i ^ 1,"),
