@@ -54,6 +54,12 @@ _LAYER_WEIGHTS = [
 ]
 
 
+def staged(op: str, values: list[Any], out: TensorType, parameters: Mapping[str, int | bool]) -> TensorValue:
+    """One of our ops that puts out one tensor; a cache among its values is one that it may write to."""
+    stage = ops.inplace_custom if any(isinstance(v, BufferValue) for v in values) else ops.custom
+    return stage(f"whisper.{op}", out.device, values, [out], parameters)[0].tensor
+
+
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
@@ -126,9 +132,7 @@ class FusedOps:
 
     def _stage(self, op: str, values: list[Any], shape: list[Any], *, dtype: DType = DType.float32,
                **parameters: int | bool) -> TensorValue:
-        stage = ops.inplace_custom if any(isinstance(v, BufferValue) for v in values) else ops.custom
-        out = TensorType(dtype, shape, self.device)
-        return stage(f"whisper.{op}", self.device, values, [out], parameters)[0].tensor
+        return staged(op, values, TensorType(dtype, shape, self.device), parameters)
 
     def frames(self, mel: TensorValue) -> TensorValue:
         """mel `[batch, channels, frames]` -> `[batch, frames + 2, channels]`, zero at both ends."""

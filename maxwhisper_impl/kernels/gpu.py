@@ -12,6 +12,7 @@ import numpy as np
 from max.dtype import DType
 from max.graph import BufferValue, TensorType, TensorValue, ops
 
+from .fused import staged
 from .packing import joined
 from .stock import HEAD, StockOps
 
@@ -59,6 +60,4 @@ class GpuOps(StockOps):
         return self._stage("self_attend", [x, cache, source], shape, positions=int(cache.shape[1]))
 
     def _stage(self, op: str, values: list[Any], shape: list[Any], **parameters: int | bool) -> TensorValue:
-        stage = ops.inplace_custom if any(isinstance(v, BufferValue) for v in values) else ops.custom
-        out = TensorType(DType.float32, shape, self.device)
-        return stage(f"whisper.gpu.{op}", self.device, values, [out], parameters)[0].tensor
+        return staged(f"gpu.{op}", values, TensorType(DType.float32, shape, self.device), parameters)

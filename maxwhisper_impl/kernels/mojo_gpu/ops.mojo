@@ -8,7 +8,7 @@ from max.gpu.host import DeviceContext
 from max.gpu.host.info import is_cpu
 from max.gpu import block_idx
 
-from .attention import Window
+from .attention import HEAD, Window
 from .block import F32, I32, THREADS
 from .product import FEW_ROWS, Product
 from .query import Query
@@ -211,7 +211,7 @@ struct SelfAttend:
         """Queries at the start of each row of x `[rows, n, 3 * heads * 64]` over cache
         `[slots, positions, 2 * heads * 64]`, which holds theirs already; source `[rows, length]`."""
         var kv = cache.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var heads = y.dim_size(2) // 64
+        var heads = y.dim_size(2) // HEAD
         var query = Query[True, positions](
             floats(x), kv, ids(source), room(y), x.dim_size(1), x.dim_size(2), heads, source.dim_size(1)
         )
