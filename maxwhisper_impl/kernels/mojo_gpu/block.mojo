@@ -5,7 +5,7 @@ A GPU runs a phase in all threads at once, a CPU in one after the other: so what
 
 from max.algorithm import sync_parallelize
 from max.gpu.memory import AddressSpace
-from max.gpu.sync import barrier
+from max.gpu.sync import barrier, syncwarp
 from max.gpu import thread_idx
 from std.memory import stack_allocation
 from std.sys import is_gpu
@@ -14,6 +14,8 @@ comptime F32 = Pointer[Float32, MutUntrackedOrigin]
 comptime I32 = Pointer[Int32, MutUntrackedOrigin]
 comptime Four = SIMD[DType.float32, 4]
 comptime THREADS = 256
+"""Of a block, at most."""
+comptime WARP = 32
 comptime SPACE = AddressSpace.SHARED if is_gpu() else AddressSpace.GENERIC
 comptime Shared = Pointer[Float32, MutUntrackedOrigin, address_space=SPACE]
 comptime SLOTS = 1 if is_gpu() else THREADS
@@ -21,13 +23,24 @@ comptime SLOTS = 1 if is_gpu() else THREADS
 
 
 @always_inline
-def every[Phase: def(Int) -> None](phase: Phase):
-    """A phase in all threads, each of which is told its number; it ends when all are through."""
+def every[threads: Int, Phase: def(Int) -> None](phase: Phase):
+    """A phase in all threads of a block, each of which is told its number; it ends when all are through."""
     comptime if is_gpu():
         phase(Int(thread_idx.x))
         barrier()
     else:
-        for thread in range(THREADS):
+        for thread in range(threads):
+            phase(thread)
+
+
+@always_inline
+def each_warp[threads: Int, Phase: def(Int) -> None](phase: Phase):
+    """The same where no thread reads what one of another warp has written: a warp goes on when its own are through."""
+    comptime if is_gpu():
+        phase(Int(thread_idx.x))
+        syncwarp()
+    else:
+        for thread in range(threads):
             phase(thread)
 
 

@@ -8,9 +8,9 @@ from max.gpu.host import DeviceContext
 from max.gpu.host.info import is_cpu
 from max.gpu import block_idx
 
-from .attention import HEAD, Window
+from .attention import HEAD, TILE_THREADS as WINDOW_THREADS, Window
 from .block import F32, I32, THREADS
-from .product import FEW_ROWS, Product
+from .product import FEW_ROWS, TILE_THREADS, Product
 from .query import Query
 
 comptime I = Int64
@@ -77,7 +77,7 @@ def multiply[
         ctx.enqueue_function[kernel](
             p.x, p.weight, p.bias, p.residual, p.y,
             I(p.rows), I(p.n), I(p.k), I(p.stride), I(p.item), I(p.residual_item),
-            grid_dim=p.tiles() * items, block_dim=THREADS,
+            grid_dim=p.tiles() * items, block_dim=TILE_THREADS,
         )
 
 
@@ -192,7 +192,7 @@ struct Attend:
             comptime kernel = window_kernel[keys]
             ctx.enqueue_function[kernel](
                 window.q, window.kv, window.windows, window.y, I(n), I(stride), I(heads),
-                grid_dim=window.tiles() * rows, block_dim=THREADS,
+                grid_dim=window.tiles() * rows, block_dim=WINDOW_THREADS,
             )
 
 

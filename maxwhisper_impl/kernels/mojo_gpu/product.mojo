@@ -5,14 +5,19 @@ from std.memory import stack_allocation
 
 from .block import F32, SLOTS, SPACE, THREADS, Four, every, four, slot
 
-comptime SIDE = 4
-"""A thread sums up the products of so many rows and columns."""
+comptime SIDE = 8
+"""A thread sums up the products of so many rows and columns, in runs of four that lie `TILE // 2` apart."""
 comptime TILE = 64
-"""Rows and columns of a block: 16 by 16 threads."""
+"""Rows and columns of a block."""
+comptime HALF = 64
+"""Threads of a tile, 8 by 8. Two such halves share its depth between them, and add up what they have at the end: with
+twice the threads there is more to do while memory answers, and two short sums round less than a long one."""
+comptime TILE_THREADS = 2 * HALF
 comptime DEPTH = 16
-"""Of what is shared at once of both sides, twice: one part is fetched while the other is multiplied."""
-comptime RUN = 8
-"""Parts summed up before they join the rest: sums of sums round less than one long sum."""
+"""Of what a half shares at once of both sides, twice: one part is fetched while the other is multiplied."""
+comptime PART = DEPTH * TILE
+comptime FETCHES = PART // 4 // HALF
+"""Fours that a thread fetches of each side."""
 comptime FEW_ROWS = 16
 """Up to here weights are most of what is read, and each block takes few columns of them."""
 comptime FEW = 4
@@ -46,16 +51,18 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
         return self.k % 4 == 0 and self.stride % 4 == 0
 
     @always_inline
-    def put(self, sum: Float32, item: Int, row: Int, column: Int):
+    def put[width: Int](self, sum: SIMD[DType.float32, width], item: Int, row: Int, column: Int):
+        """`width` numbers of a row, from a column on that is a multiple of it, as n is."""
         if row >= self.rows or column >= self.n:
             return
-        var value = sum + self.bias.unsafe_load(column)
+        comptime aligned = 4 * width
+        var value = sum + self.bias.unsafe_load[width=width, alignment=aligned](column)
         var at = row * self.n + column
         comptime if Self.gelu:
             value = 0.5 * value * (1 + erf(value * Float32(0.7071067811865476)))
         comptime if Self.adds:
-            value += self.residual.unsafe_load(item * self.residual_item + at)
-        self.y.unsafe_store(item * self.rows * self.n + at, value)
+            value += self.residual.unsafe_load[width=width, alignment=aligned](item * self.residual_item + at)
+        self.y.unsafe_store[alignment=aligned](item * self.rows * self.n + at, value)
 
     def tiles(self) -> Int:
         """Of an item."""
@@ -68,62 +75,86 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
         var item = block // self.tiles()
         var row = block % self.tiles() // across * TILE
         var column = block % across * TILE
-        comptime PART = DEPTH * TILE
-        var left = stack_allocation[2 * PART, DType.float32, alignment=16, address_space=SPACE]()
-        var right = stack_allocation[2 * PART, DType.float32, alignment=16, address_space=SPACE]()
-        comptime SUMS = 2 * SIDE * SIDE
+        var left = stack_allocation[4 * PART, DType.float32, alignment=16, address_space=SPACE]()
+        var right = stack_allocation[4 * PART, DType.float32, alignment=16, address_space=SPACE]()
+        comptime SUMS = SIDE * SIDE
         var own = stack_allocation[SLOTS * SUMS, DType.float32, alignment=16]()
         var source = self.x.unsafe_offset(item * self.item)
 
         def step(thread: Int, depth: Int) {imm}:
             """Multiplies what was fetched for this depth, and fetches for the next."""
-            var next = depth + DEPTH
-            var line = thread % TILE
-            var deep = next + thread // TILE * SIDE
-            var a = Four(0)
-            var b = Four(0)
+            var next = depth + 2 * DEPTH
+            var half = thread // HALF
+            var mine = thread % HALF
+            var fetched = stack_allocation[2 * FETCHES * 4, DType.float32, alignment=16]()
             if next < self.k:
-                var mine = min(row + line, self.rows - 1) * self.stride + deep
-                a = four(source, mine, self.k - deep, self.aligned())
-                mine = min(column + line, self.n - 1) * self.k + deep
-                b = four(self.weight, mine, self.k - deep, self.aligned())
+                # Threads side by side read a row side by side.
+                var deep = next + half * DEPTH + mine % 4 * 4
+                comptime for i in range(FETCHES):
+                    var line = mine // 4 + i * (HALF // 4)
+                    var at = min(row + line, self.rows - 1) * self.stride + deep
+                    fetched.unsafe_store(i * 4, four(source, at, self.k - deep, self.aligned()))
+                    at = min(column + line, self.n - 1) * self.k + deep
+                    fetched.unsafe_store((FETCHES + i) * 4, four(self.weight, at, self.k - deep, self.aligned()))
             var sums = own.unsafe_offset(slot(thread) * SUMS)
             if depth < 0:
                 comptime for i in range(0, SUMS, 4):
                     sums.unsafe_store(i, Four(0))
             else:
-                var part = depth // DEPTH % 2 * PART
+                var part = (half * 2 + depth // (2 * DEPTH) % 2) * PART
+                var both = stack_allocation[2 * SIDE, DType.float32, alignment=16]()
                 comptime for d in range(DEPTH):
-                    var p = left.unsafe_load[width=4, alignment=16](part + d * TILE + thread // 16 * SIDE)
-                    var q = right.unsafe_load[width=4, alignment=16](part + d * TILE + thread % 16 * SIDE)
+                    comptime for i in range(2):
+                        var at = part + d * TILE + place(i * (TILE // 2) + mine // 8 * 4, d)
+                        both.unsafe_store(i * 4, left.unsafe_load[width=4, alignment=16](at))
+                        at = part + d * TILE + place(i * (TILE // 2) + mine % 8 * 4, d)
+                        both.unsafe_store(SIDE + i * 4, right.unsafe_load[width=4, alignment=16](at))
                     comptime for i in range(SIDE):
-                        sums.unsafe_store(i * 4, Four(p[i]).fma(q, sums.unsafe_load[width=4](i * 4)))
-                if depth // DEPTH % RUN == RUN - 1:
-                    comptime for i in range(0, SUMS // 2, 4):
-                        var sum = sums.unsafe_load[width=4](SUMS // 2 + i) + sums.unsafe_load[width=4](i)
-                        sums.unsafe_store(SUMS // 2 + i, sum)
-                        sums.unsafe_store(i, Four(0))
+                        comptime for j in range(0, SIDE, 4):
+                            var sum = sums.unsafe_load[width=4](i * SIDE + j)
+                            var columns = both.unsafe_load[width=4](SIDE + j)
+                            sums.unsafe_store(i * SIDE + j, Four(both.unsafe_load(i)).fma(columns, sum))
             if next < self.k:
-                var part = next // DEPTH % 2 * PART + thread // TILE * SIDE * TILE + line
-                comptime for i in range(SIDE):
-                    left.unsafe_store(part + i * TILE, a[i])
-                    right.unsafe_store(part + i * TILE, b[i])
+                var part = (half * 2 + next // (2 * DEPTH) % 2) * PART
+                comptime for i in range(FETCHES):
+                    var line = place(mine // 4 + i * (HALF // 4), mine % 4 * 4)
+                    comptime for j in range(4):
+                        var at = part + (mine % 4 * 4 + j) * TILE + line
+                        left.unsafe_store(at, fetched.unsafe_load(i * 4 + j))
+                        right.unsafe_store(at, fetched.unsafe_load((FETCHES + i) * 4 + j))
 
-        for depth in range(-DEPTH, self.k, DEPTH):
+        for depth in range(-2 * DEPTH, self.k, 2 * DEPTH):
 
             def phase(thread: Int) {imm}:
                 step(thread, depth)
 
-            every(phase)
+            every[TILE_THREADS](phase)
 
-        def end(thread: Int) {imm}:
+        def tell_sums(thread: Int) {imm}:
             var sums = own.unsafe_offset(slot(thread) * SUMS)
             comptime for i in range(SIDE):
-                var sum = sums.unsafe_load[width=4](SUMS // 2 + i * 4) + sums.unsafe_load[width=4](i * 4)
-                comptime for j in range(SIDE):
-                    self.put(sum[j], item, row + thread // 16 * SIDE + i, column + thread % 16 * SIDE + j)
+                comptime for j in range(2):
+                    var line = i // 4 * (TILE // 2) + thread % HALF // 8 * 4 + i % 4
+                    var at = line * TILE + j * (TILE // 2) + thread % 8 * 4
+                    if thread < HALF:
+                        left.unsafe_store(at, sums.unsafe_load[width=4](i * SIDE + j * 4))
+                    else:
+                        right.unsafe_store(at, sums.unsafe_load[width=4](i * SIDE + j * 4))
 
-        every(end)
+        every[TILE_THREADS](tell_sums)
+
+        def end(thread: Int) {imm}:
+            var across = column + thread % 16 * 4
+            for line in range(thread // 16, TILE, TILE_THREADS // 16):
+                var at = line * TILE + thread % 16 * 4
+                var sum = left.unsafe_load[width=4, alignment=16](at) + right.unsafe_load[width=4, alignment=16](at)
+                if self.n % 4 == 0:
+                    self.put[4](sum, item, row + line, across)
+                else:
+                    comptime for i in range(4):
+                        self.put[1](sum[i], item, row + line, across + i)
+
+        every[TILE_THREADS](end)
 
     def fews(self) -> Int:
         return ceildiv(self.n, COLUMNS) * ceildiv(self.rows, FEW)
@@ -150,7 +181,7 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
             comptime for i in range(FEW):
                 parts.unsafe_store(thread * FEW + i, sums.unsafe_load[width=4](i * 4).reduce_add())
 
-        every(multiply)
+        every[THREADS](multiply)
 
         def end(thread: Int) {imm}:
             if thread < COLUMNS * FEW:
@@ -158,6 +189,13 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
                 var sum = Float32(0)
                 comptime for i in range(SPLIT):
                     sum += parts.unsafe_load(first + i * FEW)
-                self.put(sum, 0, row + thread % FEW, column + thread // FEW)
+                self.put[1](sum, 0, row + thread % FEW, column + thread // FEW)
 
-        every(end)
+        every[THREADS](end)
+
+
+@always_inline
+def place(line: Int, depth: Int) -> Int:
+    """Where a row or column stands among those of its depth: so that threads that write to four depths side by side,
+    of eight lines each, write to all banks, and fours stay together."""
+    return line ^ depth // 4 * 8

@@ -61,7 +61,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 var x = self.q.unsafe_load((row * self.n + t) * self.stride + head * HEAD + thread)
                 numbers.unsafe_store(thread, x * SCALE)
 
-        every(begin)
+        every[THREADS](begin)
 
         def score(thread: Int) {imm}:
             var largest = Float32.MIN
@@ -76,7 +76,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 largest = max(largest, score)
             told.unsafe_store(thread, largest)
 
-        every(score)
+        every[THREADS](score)
 
         def tell_largest(thread: Int) {imm}:
             if thread < GROUPS:
@@ -85,7 +85,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                     largest = max(largest, told.unsafe_load[width=4, alignment=16](thread * (THREADS // GROUPS) + i))
                 few.unsafe_store(thread, largest.reduce_max())
 
-        every(tell_largest)
+        every[THREADS](tell_largest)
 
         def weigh(thread: Int) {imm}:
             var largest = Four(Float32.MIN)
@@ -99,7 +99,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 total += weight
             totals.unsafe_store(thread, total)
 
-        every(weigh)
+        every[THREADS](weigh)
 
         def sum(thread: Int) {imm}:
             var part = thread % GROUPS * 4
@@ -109,7 +109,7 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 sums = Four(scores.unsafe_load(key)).fma(source.unsafe_load[width=4, alignment=16](part), sums)
             parts.unsafe_store(thread // GROUPS * HEAD + part, sums)
 
-        every(sum)
+        every[THREADS](sum)
 
         def end(thread: Int) {imm}:
             if thread < HEAD:
@@ -122,4 +122,4 @@ struct Query[causal: Bool, most: Int](ImplicitlyCopyable):
                 var at = (row * self.n + t) * self.heads * HEAD + head * HEAD + thread
                 self.y.unsafe_store(at, sum / total.reduce_add())
 
-        every(end)
+        every[THREADS](end)
