@@ -56,7 +56,7 @@ struct Window[most: Int](ImplicitlyCopyable):
         var queries = stack_allocation[HEAD * QUERIES, DType.float32, alignment=16, address_space=SPACE]()
         var keys = stack_allocation[HEAD * TILE, DType.float32, alignment=16, address_space=SPACE]()
         var values = stack_allocation[TILE * HEAD, DType.float32, alignment=16, address_space=SPACE]()
-        # What a warp's threads tell each other: the largest scores, [its queries, 16], then weights, [keys, its queries].
+        # What a warp's threads tell each other: largest scores, [its queries, 16], then weights, [keys, its queries].
         var told = stack_allocation[QUERIES * TILE, DType.float32, alignment=16, address_space=SPACE]()
         var own = stack_allocation[SLOTS * OWN, DType.float32, alignment=16]()
         var size = Self.most * HEAD

@@ -51,9 +51,9 @@ def slot(thread: Int) -> Int:
 
 
 @always_inline
-def four(x: F32, at: Int, left: Int, aligned: Bool) -> Four:
-    """The next four of the `left` numbers from `at` on, zero beyond the last."""
-    if aligned and left >= 4:
+def four(x: F32, at: Int, left: Int, whole: Bool) -> Four:
+    """The next four of the `left` numbers from `at` on, zero beyond the last; `whole` where four are, and aligned."""
+    if whole:
         return x.unsafe_load[width=4, alignment=16](at)
     var values = Four(0)
     comptime for i in range(4):

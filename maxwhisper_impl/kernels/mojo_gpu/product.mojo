@@ -88,14 +88,15 @@ struct Product[gelu: Bool, adds: Bool](ImplicitlyCopyable):
             var mine = thread % HALF
             var fetched = stack_allocation[2 * FETCHES * 4, DType.float32, alignment=16]()
             if next < self.k:
+                var whole = self.aligned() and next + 2 * DEPTH <= self.k
                 # Threads side by side read a row side by side.
                 var deep = next + half * DEPTH + mine % 4 * 4
                 comptime for i in range(FETCHES):
                     var line = mine // 4 + i * (HALF // 4)
                     var at = min(row + line, self.rows - 1) * self.stride + deep
-                    fetched.unsafe_store(i * 4, four(source, at, self.k - deep, self.aligned()))
+                    fetched.unsafe_store(i * 4, four(source, at, self.k - deep, whole))
                     at = min(column + line, self.n - 1) * self.k + deep
-                    fetched.unsafe_store((FETCHES + i) * 4, four(self.weight, at, self.k - deep, self.aligned()))
+                    fetched.unsafe_store((FETCHES + i) * 4, four(self.weight, at, self.k - deep, whole))
             var sums = own.unsafe_offset(slot(thread) * SUMS)
             if depth < 0:
                 comptime for i in range(0, SUMS, 4):

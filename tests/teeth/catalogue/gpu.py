@@ -15,8 +15,8 @@ def gpu(name: str, group: str, speaks: str, file: str, before: str, after: str, 
 
 
 FAULTS = (
-    gpu("gpu-sums-of-sums-forgotten", "5", ROWS, PRODUCT,
-        "sums.unsafe_load[width=4](SUMS // 2 + i * 4) + sums.unsafe_load", "sums.unsafe_load"),
+    gpu("gpu-half-of-the-depth-forgotten", "5", ROWS, PRODUCT,
+        "(at) + right.unsafe_load[width=4, alignment=16](at)\n                if", "(at)\n                if"),
     gpu("gpu-conv-without-stride-2", "2", CONV, OPS, "3 * channels, stride * channels,", "3 * channels, channels,"),
     gpu("gpu-keys-beyond-the-window-weighed", "1", CROSS, ATTENTION,
         "thread % 16 * 4 + j >= Self.most:", "thread % 16 * 4 + j > Self.most:", quick=True),
@@ -30,5 +30,9 @@ FAULTS = (
     gpu("gpu-every-item-reads-the-first", "6", ROWS, PRODUCT,
         "self.x.unsafe_offset(item * self.item)", "self.x.unsafe_offset(0)"),
     gpu("gpu-rows-of-a-tile-not-in-their-place", "4", ROWS, PRODUCT,
-        "item, row + thread // 16 * SIDE + i,", "item, row + thread // 16 * SIDE + i ^ 1,"),
+        "item, row + line, across)", "item, row + (line ^ 1), across)"),
+    gpu("gpu-columns-read-where-they-do-not-stand", "7", ROWS, PRODUCT,
+        "place(i * (TILE // 2) + mine % 8 * 4, d)", "i * (TILE // 2) + mine % 8 * 4"),
+    gpu("gpu-weights-of-the-key-beside", "3", CROSS, ATTENTION,
+        "weight_of(thread, thread % 16 * 4 + j)", "weight_of(thread, thread % 16 * 4 + (j ^ 1))"),
 )  # fmt: skip
