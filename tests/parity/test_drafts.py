@@ -19,7 +19,7 @@ from maxwhisper_impl.corpus import Clip
 from maxwhisper_impl.decoding import DecodingOptions, DecodingResult, DecodingTask
 from maxwhisper_impl.decoding.draft import LONGEST, SHORTEST, Draft
 from maxwhisper_impl.drafts import Drafts, translate
-from maxwhisper_impl.runtime import DecoderState
+from maxwhisper_impl.runtime import DecoderState, MaxRuntime
 from maxwhisper_impl.segments import Window
 from maxwhisper_impl.tokenizer import get_tokenizer
 from maxwhisper_impl.weights import Checkpoint
@@ -205,13 +205,24 @@ def test_an_assistant_by_its_name(model: Model, recording: np.ndarray) -> None:
         Drafts("x", recording)  # type: ignore[arg-type]
 
 
-def test_an_assistant_is_loaded_as_the_model_was(checkpoint: Checkpoint, recording: np.ndarray) -> None:
+def test_an_assistant_is_loaded_as_the_model_was(
+    checkpoint: Checkpoint, recording: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    load = MaxRuntime.__init__
+
+    def loading(runtime: MaxRuntime, checkpoint: Checkpoint, **options: Any) -> None:
+        asked.append(options)
+        load(runtime, checkpoint, **options)
+
+    monkeypatch.setattr(MaxRuntime, "__init__", loading)
     said: list[str] = []
     ours = load_model(checkpoint.source, download=False, progress=said.append)
-    before = len(said)
     text = ours.transcribe(recording[:160000], **GREEDY, assistant=checkpoint.source)["text"]
     assert text == ours.transcribe(recording[:160000], **GREEDY)["text"] != ""
-    assert len(said) == 2 * before
+    model, assistant = asked
+    assert assistant == model
+    assert assistant["progress"] == said.append
 
 
 def test_a_draft_in_another_vocabulary() -> None:
