@@ -73,7 +73,7 @@ class Graphs:
         inputs: list[Any] = [self._ids(*shape) for shape in shapes]
         inputs += [self._tensor(dims.n_vocab, dtype=DType.uint8)]
         inputs += [self._tensor("batch", *self.ops.cross_shape(dims), dtype=self.ops.cross_dtype) for _ in range(n)]
-        cache = BufferType(DType.float32, self.ops.cache_shape(dims, "slots"), self.device)
+        cache = BufferType(self.ops.cache_dtype, self.ops.cache_shape(dims, "slots"), self.device)
         inputs += [cache] * n
         with self._graph("decoder", inputs) as graph:
             tokens, source, windows, at, ranges, suppressed, *cross = (v.tensor for v in graph.inputs[: 6 + n])
@@ -118,7 +118,7 @@ def fingerprint(dims: ModelDimensions, ops: Ops, device: DeviceRef, taps: bool) 
                *sorted((here / "kernels").rglob("*.mojo"))]
     machine = [device, platform.machine(), _processor(), importlib.metadata.version("max")]
     stored = sorted((name, str(weight.dtype)) for name, weight in ops.weights.items())
-    parts = [astuple(dims), type(ops).__name__, stored, str(ops.cross_dtype), taps, *machine]
+    parts = [astuple(dims), type(ops).__name__, stored, str(ops.cross_dtype), str(ops.cache_dtype), taps, *machine]
     digest = hashlib.sha256(repr(parts).encode())
     for source in sources:
         digest.update(source.read_bytes())

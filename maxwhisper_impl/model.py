@@ -17,6 +17,7 @@ class Ops(Protocol):
 
     extensions: tuple[Path, ...]
     weights: dict[str, Weight]
+    cache_dtype: DType
     cross_dtype: DType
 
     def cross_shape(self, dims: ModelDimensions) -> list[int]: ...
@@ -27,6 +28,7 @@ class Ops(Protocol):
     def linear(self, x: TensorValue, name: str, *, norm: str | None = None, gelu: bool = False,
                residual: TensorValue | None = None) -> TensorValue: ...
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue: ...
+    def keys_values(self, x: TensorValue, name: str) -> TensorValue: ...
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue: ...
     def decoder_layer(self, x: TensorValue, block: str, cache: BufferValue, source: TensorValue, cross: TensorValue,
                       windows: TensorValue, keys: int) -> dict[str, TensorValue]: ...
@@ -66,8 +68,7 @@ def audio_encoder(ops: Ops, dims: ModelDimensions, mel: TensorValue, windows: Te
 def cross_keys_values(ops: Ops, dims: ModelDimensions, features: TensorValue) -> list[TensorValue]:
     """Keys and values of every decoder layer for features `[batch, n_audio_ctx, n_audio_state]`: once per window."""
     return [
-        ops.pack_kv(ops.linear(features, f"decoder.blocks.{i}.cross_attn.key+value"), dims.n_text_state)
-        for i in range(dims.n_text_layer)
+        ops.keys_values(features, f"decoder.blocks.{i}.cross_attn.key+value") for i in range(dims.n_text_layer)
     ]
 
 

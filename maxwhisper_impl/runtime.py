@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from max.driver import CPU, Accelerator, Buffer, Device, accelerator_count
-from max.dtype import DType
 from max.engine import InferenceSession, Model
 from max.graph import DeviceRef
 
@@ -162,9 +161,10 @@ class DecoderState:
         self.runtime, self.decoder, self.cross = runtime, decoder, cross
         self.length = 0
         self.windows = windows.astype(np.int32)
+        self._put: dict[str, tuple[bytes, Buffer]] = {}
         self.slots = len(windows)
         shape = runtime.ops.cache_shape(dims, len(windows))
-        self.caches = [Buffer(DType.float32, shape, runtime.device) for _ in range(dims.n_text_layer)]
+        self.caches = [Buffer(runtime.ops.cache_dtype, shape, runtime.device) for _ in range(dims.n_text_layer)]
         # Which slot of the cache holds each position of each row: rows are selected by moving names, not keys.
         self.source = np.zeros((len(windows), dims.n_text_ctx), np.int32)
         self._suppressed: tuple[list[np.ndarray], Buffer] = ([], runtime.put(np.zeros(dims.n_vocab, np.uint8)))
@@ -198,11 +198,19 @@ class DecoderState:
             raise OptionError(f"logits were asked for at {list(at)} of {n} positions")
         end = self.length + n
         self.source[:, self.length : end] = np.arange(rows)[:, None]
-        put = self.runtime.put
-        ids = [put(tokens.astype(np.int32)), put(self.source[:, :end]), put(self.windows), put(picked), put(ranges)]
+        put, again = self.runtime.put, self._again
+        ids = [put(tokens.astype(np.int32, copy=False)), put(self.source[:, :end])]
+        ids += [again("windows", self.windows), again("picked", picked), again("ranges", ranges)]
         results = self.decoder.execute(*ids, self._suppressed[1], *self.cross, *self.caches)
         self.length = end
         return results
+
+    def _again(self, name: str, array: np.ndarray) -> Buffer:
+        """An array on the device, where it often is already, as the step before had the same."""
+        what, held = array.tobytes(), self._put.get(name)
+        if held is None or held[0] != what:
+            held = self._put[name] = what, self.runtime.put(array.copy())
+        return held[1]
 
     def rewind(self, length: int) -> None:
         """As if no more than so many tokens had been read."""

@@ -16,6 +16,8 @@ import whisper
 from whisper.model import MultiHeadAttention
 
 LEVELS = 255
+BLOCK = 256
+"""As in `kernels/mojo/heads.mojo`."""
 MARGIN = 2
 """As in `kernels/mojo/logits.mojo`."""
 Rounding = Callable[[torch.Tensor], torch.Tensor]
@@ -49,24 +51,54 @@ def is_fine(name: str) -> bool:
     return name.endswith(("cross_attn.key", "cross_attn.value", ".mlp.2", "token_embedding"))
 
 
+def weight_bytes(attention: str) -> int:
+    """Of a softmax's weight in int8: a decoder reads its window with two, as it costs it nothing."""
+    return 1 if attention.startswith("encoder.") else 2
+
+
 LEFT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_rows}
 RIGHT: dict[str, Rounding] = {"bfloat16": nearest_bfloat16, "int8": quantized_columns}
 
 
-def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dtype: str) -> torch.Tensor:
-    """Scaled queries `[…, n, 64]` over all keys, values in bfloat16 in either dtype; the softmax's weights are rounded
-    before they are divided by their sum."""
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dtype: str, weight_bytes: int) -> torch.Tensor:
+    """Scaled queries `[…, n, 64]` over all keys; the softmax's weights, of int8 `weight_bytes` each, are rounded before
+    they are divided by their sum."""
     scores = LEFT[dtype](q) @ RIGHT[dtype](k).transpose(-1, -2)
+    if dtype == "int8":
+        return _average_numbers(scores, v, 256**weight_bytes - 1)
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
     return nearest_bfloat16(weights) @ nearest_bfloat16(v) / weights.sum(-1, keepdim=True)
 
 
+def _average_numbers(scores: torch.Tensor, v: torch.Tensor, most: int) -> torch.Tensor:
+    """Values in 255 numbers of each dimension, off its mean; weights in whole numbers up to `most` for the largest yet,
+    as keys are read BLOCK by BLOCK."""
+    mean = v.mean(-2, keepdim=True)
+    step = ((v - mean).abs().amax(-2, keepdim=True) / 127).clamp(min=1e-30)
+    numbers = ((v - mean) / step).round()
+    top = torch.full_like(scores[..., :1], -torch.inf)
+    total, sums = torch.zeros_like(top), torch.zeros_like(scores @ v)
+    for block, values in zip(scores.split(BLOCK, -1), numbers.split(BLOCK, -2), strict=True):
+        before, top = top, torch.maximum(top, block.amax(-1, keepdim=True))
+        weights = (block - top).exp() * most
+        total = total * (before - top).exp() + weights.sum(-1, keepdim=True)
+        sums = sums * (before - top).exp() + (weights + 0.5).floor() @ values
+    return sums / total * step + mean
+
+
 def _attend_heads(
-    heads: int, dtype: str, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None
+    heads: int, dtype: str, weight_bytes: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     q = q * q.shape[-1] ** -0.5
-    return attend(q, k, v, dtype).transpose(1, 2).flatten(2), q @ RIGHT[dtype](k).transpose(-1, -2)
+    attended = attend(q, k, v, dtype, weight_bytes)
+    return attended.transpose(1, 2).flatten(2), q @ RIGHT[dtype](k).transpose(-1, -2)
+
+
+def _attend_cached(
+    attention: Callable[..., Any], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Any = None
+) -> Any:
+    return attention(q, nearest_bfloat16(k), nearest_bfloat16(v), mask)
 
 
 def _linear(layer: torch.nn.Linear, left: Rounding, x: torch.Tensor) -> torch.Tensor:
@@ -91,8 +123,10 @@ def round_model(model: whisper.Whisper, dtype: str) -> None:
             kind = "bfloat16" if is_fine(name) else dtype
             module.weight.data = RIGHT[kind](module.weight)
             module.forward = partial(_linear, module, LEFT[kind])
-        elif isinstance(module, MultiHeadAttention) and not (name.startswith("decoder.") and name.endswith(".attn")):
-            module.qkv_attention = partial(_attend_heads, module.n_head, dtype)
+        elif isinstance(module, MultiHeadAttention) and name.startswith("decoder.") and name.endswith(".attn"):
+            module.qkv_attention = partial(_attend_cached, module.qkv_attention)
+        elif isinstance(module, MultiHeadAttention):
+            module.qkv_attention = partial(_attend_heads, module.n_head, dtype, weight_bytes(name))
     table, norm = model.decoder.token_embedding.weight, model.decoder.ln
     coarse = quantized_columns(table.data)
     table.data = nearest_bfloat16(table)

@@ -68,7 +68,7 @@ ROUNDED = 2.0
 
 _SMALL = {
     "bfloat16": "weights and left sides of products have 8 significant bits, sums are float32",
-    "int8": "weights and keys have 255 numbers each, left sides and queries 256 a row; a window's values are bfloat16",
+    "int8": "weights, keys and a window's values have 255 numbers each, left sides and queries 256 a row",
 }
 """The reasons of what `rounded_errors.py` holds."""
 

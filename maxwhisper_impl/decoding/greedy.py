@@ -78,7 +78,6 @@ class RowSearch:
         self.length = 0
         self.rows = np.arange(rows)
         """numbers, from 0 to rows - 1, of the sequences in the decoder's state"""
-        self.ended = np.zeros(rows, dtype=bool)
 
     @property
     def sampled(self) -> np.ndarray:
@@ -92,21 +91,16 @@ class RowSearch:
         return self.take(tokens, logprobs)
 
     def take(self, tokens: np.ndarray, logprobs: np.ndarray) -> list[int] | None:
-        """`update` with tokens, [rows], that are chosen already."""
-        running = ~self.ended[self.rows]
-        self.sums[self.rows[running]] += logprobs[running]
-        self.tokens[self.rows[running], self.length] = tokens[running]
+        """`update` with tokens, [rows], that are chosen already. A row that ends leaves at once: of the others only
+        names move, no keys."""
+        self.sums[self.rows] += logprobs
+        self.tokens[self.rows, self.length] = tokens
         self.length += 1
-        self.ended[self.rows[running]] = tokens[running] == self.eot
-        return self._leave()
-
-    def _leave(self) -> list[int] | None:
-        """Ended rows leave at once: of the others only names move, no keys."""
-        going = np.flatnonzero(~self.ended[self.rows])
-        if len(going) == len(self.rows):
+        going = tokens != self.eot
+        if going.all():
             return None
         self.rows = self.rows[going]
-        return going.tolist()
+        return np.flatnonzero(going).tolist()
 
     def candidates(self) -> list[list[Candidate]]:
         found = []

@@ -16,8 +16,12 @@ from .packing import PANEL, joined, pack, pack_pairs, pack_quads, padded_to_grou
 HEAD = 64
 KEY = HEAD + 8
 """Bytes of a key in int8: behind its numbers their size, and their sum times that, as float32."""
+OF_VALUES = 2 * 4 * HEAD
+"""Bytes of the steps and the means of a head's values in int8, as float32."""
+CACHE = {"float32": DType.float32, "bfloat16": DType.uint16, "int8": DType.uint16}
+"""What keys and values of what has been said are stored as: uint16 are the bits of bfloat16."""
 CROSS = {"float32": DType.float32, "bfloat16": DType.uint16, "int8": DType.int8}
-"""What keys and values of a window are stored as: uint16 are the bits of bfloat16, as are values behind int8 keys."""
+"""The same of a window's."""
 
 
 def stored_as(name: str, weight: np.ndarray) -> Any:
@@ -63,8 +67,8 @@ def staged(op: str, values: list[Any], out: TensorType, parameters: Mapping[str,
 class FusedOps:
     """Stages our ops in the current graph. Layers are named as in openai-whisper's state dict.
 
-    In bfloat16 and int8, attention over a window is of bfloat16, but for int8's scores; norms, and what goes from op to
-    op, are float32.
+    In bfloat16 and int8, attention over a window is of that dtype, and over what has been said of float32 with keys and
+    values of bfloat16; norms, and what goes from op to op, are float32.
     """
 
     extensions = (Path(__file__).parent / "mojo",)
@@ -74,7 +78,7 @@ class FusedOps:
                  portable: bool = False):
         """`portable`: without the processor's instructions for small numbers, as on one that has none."""
         self.device = device
-        self.cross_dtype = CROSS[dtype]
+        self.cache_dtype, self.cross_dtype = CACHE[dtype], CROSS[dtype]
         self.portable = portable
         self.weights = {
             name: Weight(name, DType.from_numpy(array.dtype), array.shape, device) for name, array in weights.items()
@@ -106,8 +110,10 @@ class FusedOps:
         return [dims.n_text_head, self._kv_size(dims.n_audio_ctx)]
 
     def _kv_size(self, n: int) -> int:
-        """Of a head: n keys and values, padded; in int8 keys of one byte and values of two."""
-        return padded_to_groups(n) * (KEY + 2 * HEAD if self.cross_dtype == DType.int8 else 2 * HEAD)
+        """Of a head: n keys and values, padded."""
+        if self.cross_dtype == DType.int8:
+            return padded_to_groups(n) * (KEY + HEAD) + OF_VALUES
+        return padded_to_groups(n) * 2 * HEAD
 
     @staticmethod
     def keys(cross: np.ndarray, count: int) -> np.ndarray:
@@ -161,9 +167,15 @@ class FusedOps:
                            portable=self.portable)
 
     def pack_kv(self, x: TensorValue, state: int) -> TensorValue:
-        """Keys and values at the end of x's rows, as `attend` reads them: `[batch, heads, size]`."""
+        """Keys and values at the end of x's rows, as `attend` and a decoder layer read them: `[batch, heads, size]`."""
         shape = [x.shape[0], state // HEAD, self._kv_size(int(x.shape[1]))]
         return self._stage("pack_kv", [x], shape, dtype=self.cross_dtype)
+
+    def keys_values(self, x: TensorValue, name: str) -> TensorValue:
+        """The same of a layer's keys and values, side by side, of x `[batch, n, state]`."""
+        weight, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
+        shape = [x.shape[0], int(bias.shape[0]) // (2 * HEAD), self._kv_size(int(x.shape[1]))]
+        return self._stage("keys_values", [x, weight, bias], shape, dtype=self.cross_dtype, portable=self.portable)
 
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
         """Queries at the start of x's rows `[rows, n, state (…)]` over the `keys` of window `windows[row]`."""

@@ -20,7 +20,7 @@ class StockOps:
 
     extensions: tuple[Path, ...] = ()
     dtypes = ("float32",)
-    cross_dtype = DType.float32
+    cache_dtype = cross_dtype = DType.float32
 
     def __init__(self, weights: Mapping[str, np.ndarray], device: DeviceRef, dtype: str = "float32"):
         self.device = device
@@ -83,6 +83,10 @@ class StockOps:
         batch, n, width = x.shape
         kv = x[:, :, int(width) - 2 * state :].reshape([batch, n, 2, state // HEAD, HEAD])
         return kv.permute([0, 2, 3, 1, 4])
+
+    def keys_values(self, x: TensorValue, name: str) -> TensorValue:
+        kv = self.linear(x, name)
+        return self.pack_kv(kv, int(kv.shape[2]) // 2)
 
     def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
         heads = int(kv.shape[2])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
 
 from maxwhisper_impl.kernels.fused import DECODER_LAYER
+from maxwhisper_impl.kernels.packing import bfloat16_bits
 from tests import compare
 from tests.parity.kernel_bench import (
     BLOCK,
@@ -27,12 +30,12 @@ QKV, ATTENDED, SAID, QUERY, HEARD, BOTH, HIDDEN, OUT = DECODER_LAYER
 ATTENTION = (ATTENDED, HEARD)
 
 
-def masked_attention(qkv: torch.Tensor, n: int) -> torch.Tensor:
-    """Causal, of the last n positions of qkv `[rows, length, 3 * STATE]`."""
+def masked_attention(qkv: torch.Tensor, n: int, held: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Causal, of the last n positions of qkv `[rows, length, 3 * STATE]`; `held`: what a cache makes of them."""
     length = qkv.shape[1]
     mask = torch.arange(length)[None] <= torch.arange(length - n, length)[:, None]
     q, k, v = (part.unflatten(2, (HEADS, 64)).transpose(1, 2) for part in qkv.split(STATE, dim=2))
-    attended = F.scaled_dot_product_attention(q[:, :, -n:], k, v, attn_mask=mask)
+    attended = F.scaled_dot_product_attention(q[:, :, -n:], held(k), held(v), attn_mask=mask)
     return attended.transpose(1, 2).flatten(2)
 
 
@@ -44,7 +47,8 @@ class LayerCheck:
         self.windows = np.array(windows, np.int32)
         self.kv, self.kv64 = draw_windows(seed, WINDOWS, bench.dtype)
         shape = bench.ops.cache_shape(DIMS, ROWS_OF_LAYER)
-        self.cache = bench.put(np.full(shape, 1e30, np.float32))  # never read unwritten
+        large = np.full(shape, 1e30, np.float32)  # never read unwritten
+        self.cache = bench.put(large if bench.dtype == "float32" else bfloat16_bits(large))
         self.source = np.zeros((ROWS_OF_LAYER, 0), np.int32)
         self.past = torch.zeros(ROWS_OF_LAYER, 0, 3 * STATE, dtype=torch.float64)
 
@@ -70,10 +74,10 @@ class LayerCheck:
         parts = [product(normed, f"{BLOCK}.attn.{part}") for part in ("query", "key", "value")]
         return {
             QKV: torch.cat(parts, dim=2),
-            ATTENDED: masked_attention(self.past, n),
+            ATTENDED: masked_attention(self.past, n, self.reference.half),
             SAID: x + product(made[ATTENDED], f"{BLOCK}.attn.out"),
             QUERY: product(self._normed(made[SAID], "cross_attn_ln"), f"{BLOCK}.cross_attn.query"),
-            HEARD: self.reference.attention(made[QUERY], keys, values),
+            HEARD: self.reference.attention(made[QUERY], keys, values, weight_bytes=2),
             BOTH: made[SAID] + product(made[HEARD], f"{BLOCK}.cross_attn.out"),
             HIDDEN: F.gelu(product(self._normed(made[BOTH], "mlp_ln"), f"{BLOCK}.mlp.0")),
             OUT: made[BOTH] + product(made[HIDDEN], f"{BLOCK}.mlp.2"),

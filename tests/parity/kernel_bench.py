@@ -84,7 +84,7 @@ class Bench:
         wide = self.floats("rows", "n", HIDDEN)
         kv = self.floats("windows", KEYS, 3 * STATE)
         flags = TensorType(DType.uint8, [VOCAB], ops.device)
-        cache = BufferType(DType.float32, ops.cache_shape(DIMS, "slots"), ops.device)
+        cache = BufferType(ops.cache_dtype, ops.cache_shape(DIMS, "slots"), ops.device)
 
         def conv(mel: Any) -> Any:
             x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
@@ -107,6 +107,10 @@ class Bench:
             "attend": ([x, kv, self.ids("rows")], attend),
             "first": ([self.floats("rows", CHANNELS, FRAMES)],
                       lambda mel: ops.conv(ops.frames(mel), "encoder.conv1", stride=1)),
+            "keys_values": ([self.floats("windows", KEYS, STATE)],
+                            lambda x: ops.keys_values(x, f"{BLOCK}.cross_attn.key+value")),
+            "key_and_value": ([self.floats("windows", KEYS, STATE)],
+                              lambda x: ops.pack_kv(ops.linear(x, f"{BLOCK}.cross_attn.key+value"), STATE)),
             "pack_kv": ([kv], lambda kv: ops.pack_kv(kv, STATE)),
             "decoder_layer": ([x, cache, self.ids("rows", "length"), kv, self.ids("rows")], decoder_layer),
             **{name: ([x], partial(ops.layer_norm, name=f"{BLOCK}.{name}")) for name in NORMS},
@@ -201,7 +205,7 @@ class Reference:
         values, step = quantize(tensor)
         return values.astype(np.float64) * step[:, None]
 
-    def _half(self, x: torch.Tensor) -> torch.Tensor:
+    def half(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.dtype == "float32" else nearest_bfloat16(x)
 
     def weight(self, name: str, like: torch.Tensor) -> torch.Tensor:
@@ -213,7 +217,7 @@ class Reference:
 
     def product(self, x: torch.Tensor, name: str) -> torch.Tensor:
         bias = self.weight(f"{name}.bias", x) if f"{name}.bias" in WEIGHTS else None
-        left = quantized_rows(x) if self.dtype == "int8" and not is_fine(name) else self._half(x)
+        left = quantized_rows(x) if self.dtype == "int8" and not is_fine(name) else self.half(x)
         return F.linear(left, self.weight(f"{name}.weight", x), bias)
 
     def linear(self, op: str, *x: torch.Tensor, normed: bool = False) -> torch.Tensor:
@@ -230,7 +234,7 @@ class Reference:
     def convolution(self, frames: torch.Tensor, name: str, stride: int) -> torch.Tensor:
         """frames `[rows, n, channels]`"""
         kernel, bias = self.weight(f"{name}.weight", frames), self.weight(f"{name}.bias", frames)
-        return F.gelu(F.conv1d(self._half(frames).transpose(1, 2), kernel, bias, stride, padding=1)).transpose(1, 2)
+        return F.gelu(F.conv1d(self.half(frames).transpose(1, 2), kernel, bias, stride, padding=1)).transpose(1, 2)
 
     def second(self, frames: torch.Tensor) -> torch.Tensor:
         """The second convolution, with positions."""
@@ -239,13 +243,13 @@ class Reference:
     def first(self, mel: torch.Tensor) -> torch.Tensor:
         return self.convolution(mel.transpose(1, 2), "encoder.conv1", 1)
 
-    def attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Over all keys."""
+    def attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, weight_bytes: int = 1) -> torch.Tensor:
+        """Over all keys; see `rounded.attend`."""
         q, k, v = (t.unflatten(2, (HEADS, 64)).transpose(1, 2) for t in (q, k, v))
         if self.dtype == "float32":
             attended = F.scaled_dot_product_attention(q, k, v)
         else:
-            attended = attend(q * 0.125, k, v, self.dtype)
+            attended = attend(q * 0.125, k, v, self.dtype, weight_bytes)
         return attended.transpose(1, 2).flatten(2)
 
     def errors(self, samples: int = 100) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from max.driver import CPU, Buffer
+from max.dtype import DType
 
 from maxwhisper_impl.decoding.filters import Plan
 from maxwhisper_impl.dims import SIZES
@@ -28,7 +29,7 @@ class Given:
 
 
 def start(windows: list[int]) -> tuple[DecoderState, Given]:
-    ops, given = SimpleNamespace(cache_shape=lambda dims, slots: [slots]), Given()
+    ops, given = SimpleNamespace(cache_shape=lambda dims, slots: [slots], cache_dtype=DType.float32), Given()
     runtime: Any = SimpleNamespace(dims=DIMS, device=CPU(), ops=ops, put=lambda array: array.copy())
     return DecoderState(runtime, given, [], np.array(windows)), given  # type: ignore[arg-type]
 

@@ -156,6 +156,15 @@ def test_keys_are_found_in_what_is_packed(bench: Bench, seed: int, windows: int)
     np.testing.assert_array_equal(keys, RIGHT[bench.dtype](want).numpy())
 
 
+@EXAMPLES
+@given(seed=SEEDS, windows=st.integers(1, 3))
+def test_keys_and_values_are_a_product_in_panels(bench: Bench, seed: int, windows: int) -> None:
+    """To the bit, whether what lies between is stored or not."""
+    x, _ = draw(seed, 1.0, windows, KEYS, STATE)
+    made = bench("keys_values", x)
+    np.testing.assert_array_equal(made, bench("key_and_value", x))
+
+
 @given(n=st.integers(1, 200), k=st.integers(1, 13))
 def test_packing_keeps_every_pair(n: int, k: int) -> None:
     weight = np.random.default_rng(n).standard_normal((n, k)).astype(np.float32)

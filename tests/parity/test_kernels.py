@@ -21,9 +21,11 @@ from tests.parity.kernel_bench import (
     DEVICE,
     EXAMPLES,
     FRAMES,
+    KEYS,
     ROWS,
     SEEDS,
     SIZES,
+    STATE,
     VOCAB,
     WEIGHTS,
     Bench,
@@ -81,6 +83,14 @@ def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[
     inputs, exact = window_inputs(seed, n, windows)
     want = REFERENCE.attention(*exact).numpy()
     compare.assert_tensor("attention", bench("attend", *inputs), want, "kernels.attention")
+
+
+@EXAMPLES
+@given(seed=SEEDS, windows=st.integers(1, 3))
+def test_keys_and_values_are_a_product_in_panels(bench: Bench, seed: int, windows: int) -> None:
+    """To the bit, whether what lies between is stored or not."""
+    x, _ = draw(seed, 1.0, windows, KEYS, STATE)
+    np.testing.assert_array_equal(bench("keys_values", x), bench("key_and_value", x))
 
 
 @EXAMPLES

@@ -52,11 +52,9 @@ def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: int | None
     return operations(2 * rows * k * n, (stored or STORED[dtype]) * k * n, dtype)
 
 
-def attention(queries: int, keys: int, state: int, dtype: str = "float32") -> Work:
-    """Scores over the keys of all heads, and sums of their values, which int8 leaves in bfloat16."""
-    each = 2 * queries * keys * state
-    scores, sums = (operations(each, STORED[kind] * keys * state, kind) for kind in (dtype, fine(dtype)))
-    return scores + sums
+def attention(queries: int, keys: int, state: int, dtype: str = "float32", stored: int | None = None) -> Work:
+    """Scores over the keys of all heads, and sums of their values; `stored`: bytes of one, where not the dtype's."""
+    return linear(queries, keys, state, dtype, stored) * 2
 
 
 def mel(dims: ModelDimensions) -> Work:
@@ -87,7 +85,7 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
                   dtype: str = "float32") -> Work:  # fmt: skip
     """`tokens` of each row behind `past` others; rows of the same window read its keys and values once."""
     state = dims.n_text_state
-    behind = attention(tokens, past + tokens, state) * rows
+    behind = attention(tokens, past + tokens, state, stored=FLOAT if dtype == "float32" else HALF) * rows
     heard = attention(tokens, dims.n_audio_ctx, state, dtype)
     last = linear(rows * tokens, 4 * state, state, fine(dtype), HALF)
     products = linear(rows * tokens, state, 10 * state, dtype, min(HALF, STORED[dtype])) + last

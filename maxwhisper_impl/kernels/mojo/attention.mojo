@@ -8,7 +8,8 @@ from max.gpu.host import DeviceContext
 from std.sys import size_of
 
 from .heads import HEAD, Queries, key_lines, padded_to_groups
-from .pack_heads import pack_heads
+from .linear import floats, layer_of
+from .pack_heads import pack_keys, pack_values
 from .team import Team, together
 from .tile import F32, I32, ROWS, Stored
 
@@ -34,7 +35,7 @@ struct PackKV:
         ctx: DeviceContext,
     ) raises:
         """Keys and values at the end of each row of x `[batch, n, (…,) 2 * heads * 64]`, in panels, as their type says:
-        kv `[batch, heads, size]`, in int8 keys of quads and values of pairs."""
+        kv `[batch, heads, size]`."""
         var heads = kv.dim_size(1)
         var size = kv.dim_size(2)
         var n = x.dim_size(1)
@@ -48,13 +49,54 @@ struct PackKV:
             var k = source.unsafe_offset(task // heads * n * width + width - (2 * heads - head) * HEAD)
             var v = k.unsafe_offset(heads * HEAD)
             var keys = result.unsafe_offset(task * size)
-            pack_heads[kv.dtype](k, v, width, n, padded, keys, keys.unsafe_offset(values_at[kv.dtype](n)))
+            var values = keys.unsafe_offset(values_at[kv.dtype](n))
+            pack_keys[kv.dtype](k, width, n, padded, keys)
+            pack_values[kv.dtype](v, width, n, padded, values)
 
         sync_parallelize(pack, kv.dim_size(0) * heads)
 
 
+@extensibility.register("whisper.keys_values")
+struct KeysValues:
+    """Keys and values of a window, product and panels in one: what lies between stays in the cache."""
+
+    @staticmethod
+    def execute[
+        portable: Bool, target: StaticString
+    ](
+        kv: OutputTensor[rank=3, ...],
+        x: InputTensor[dtype=DType.float32, rank=3, ...],
+        weight: InputTensor[rank=3, ...],
+        bias: InputTensor[dtype=DType.float32, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """x `[batch, n, k]`, weight and bias of keys, then of values; kv as `pack_kv` makes it."""
+        var heads = kv.dim_size(1)
+        var size = kv.dim_size(2)
+        var n = x.dim_size(1)
+        var padded = padded_to_groups(n)
+        var layer = layer_of[portable](weight, bias, x.dim_size(2))
+        var source = floats(x)
+        var result = kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+
+        def pack(task: Int) {imm}:
+            var window = task // (2 * heads)
+            var column = task % (2 * heads)
+            var scratch = List[Float32](unsafe_uninit_length=n * HEAD)
+            var made = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+            layer.of_head(column).alone(source.unsafe_offset(window * n * layer.k), layer.k, made, n)
+            var keys = result.unsafe_offset((window * heads + column % heads) * size)
+            if column < heads:
+                pack_keys[kv.dtype](made, HEAD, n, padded, keys)
+            else:
+                pack_values[kv.dtype](made, HEAD, n, padded, keys.unsafe_offset(values_at[kv.dtype](n)))
+            _ = scratch^  # not before the last read through its pointer
+
+        sync_parallelize(pack, kv.dim_size(0) * 2 * heads)
+
+
 @fieldwise_init
-struct Attention[T: DType, portable: Bool](ImplicitlyCopyable):
+struct Attention[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
     """Queries over all keys of the window that their row listens to, the same for every query."""
 
     var kv: Stored[Self.T]
@@ -79,7 +121,7 @@ struct Attention[T: DType, portable: Bool](ImplicitlyCopyable):
             var into = y.unsafe_offset((row * n + t) * y_stride + head * HEAD)
             var count = min(QUERIES, n - t)
             for first in range(0, count, ROWS):
-                var few = Queries[Self.T, Self.portable](min(ROWS, count - first), k, v, self.keys)
+                var few = Queries[Self.T, Self.BYTES, Self.portable](min(ROWS, count - first), k, v, self.keys)
                 few.attend(q.unsafe_offset(first * x_stride), x_stride, into.unsafe_offset(first * y_stride), y_stride)
             piece = team.claim(pieces)
         team.wait(pieces)
@@ -102,7 +144,7 @@ struct Attend:
         var n = x.dim_size(1)
         var x_stride = x.dim_size(2)
         var y_stride = y.dim_size(2)
-        var attention = Attention[kv.dtype, portable](
+        var attention = Attention[kv.dtype, 1, portable](
             kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             windows.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             kv.dim_size(1),

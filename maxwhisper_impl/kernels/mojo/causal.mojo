@@ -1,11 +1,12 @@
-"""Causal attention behind a cache of keys and values: a decoder's over what it has said."""
+"""Causal attention behind a cache of keys and values, floats or bfloat16: a decoder's over what it has said."""
 
 from std.math import exp
-from std.memory import stack_allocation
+from std.memory import bitcast, stack_allocation
 
 from .heads import HEAD, SCALE
 from .team import Team
-from .tile import F32, I32, Vector, W
+from .tile import F32, I32, Stored, Vector, W
+from .words import PAIRS, halves_of
 
 
 @always_inline
@@ -34,20 +35,36 @@ def softmax(scores: F32, n: Int, padded: Int) -> Float32:
 
 
 @always_inline
-def dot(a: F32, b: F32) -> Float32:
+def held[T: DType](cache: Stored[T], at: Int) -> Vector:
+    comptime if T == PAIRS:
+        return bitcast[DType.float32, W](cache.unsafe_load[width=W](at).cast[DType.uint32]() << 16)
+    else:
+        return cache.unsafe_load[width=W](at).cast[DType.float32]()
+
+
+@always_inline
+def hold[T: DType, portable: Bool](cache: Stored[T], at: Int, x: Vector):
+    comptime if T == PAIRS:
+        cache.unsafe_store(at, halves_of[portable](x).cast[T]())
+    else:
+        cache.unsafe_store(at, x.cast[T]())
+
+
+@always_inline
+def dot[T: DType](a: F32, cache: Stored[T], at: Int) -> Float32:
     var total = Vector(0)
     comptime for d in range(0, HEAD, W):
-        total = a.unsafe_load[width=W](d).fma(b.unsafe_load[width=W](d), total)
+        total = a.unsafe_load[width=W](d).fma(held[T](cache, at + d), total)
     return total.reduce_add()
 
 
 @fieldwise_init
-struct Causal(ImplicitlyCopyable):
+struct Causal[T: DType, portable: Bool](ImplicitlyCopyable):
     """Rows of queries, keys and values behind what the cache holds of each row's past."""
 
-    var keys: F32
+    var keys: Stored[Self.T]
     """`[slots, heads, positions, 64]`"""
-    var values: F32
+    var values: Stored[Self.T]
     var source: I32
     """`[rows, length]`: the slot in which each of a row's positions is stored; the last ones are new, in its own."""
     var heads: Int
@@ -86,14 +103,14 @@ struct Causal(ImplicitlyCopyable):
             var k = qkv.unsafe_offset(t * 3 * width + width)
             var at = self.at(slots, head, self.length - n + t)
             for d in range(0, HEAD, W):
-                self.keys.unsafe_store(at + d, k.unsafe_load[width=W](d))
-                self.values.unsafe_store(at + d, k.unsafe_load[width=W](width + d))
+                hold[Self.T, Self.portable](self.keys, at + d, k.unsafe_load[width=W](d))
+                hold[Self.T, Self.portable](self.values, at + d, k.unsafe_load[width=W](width + d))
 
     @no_inline
     def attend(self, q: F32, slots: I32, head: Int, count: Int, scores: F32, y: F32):
         """One query over the first `count` positions."""
         for p in range(count):
-            scores.unsafe_store(p, dot(q, self.keys.unsafe_offset(self.at(slots, head, p))) * SCALE)
+            scores.unsafe_store(p, dot[Self.T](q, self.keys, self.at(slots, head, p)) * SCALE)
         var total = softmax(scores, count, (count + W - 1) // W * W)
         var acc = stack_allocation[HEAD, DType.float32, alignment=64]()
         comptime for d in range(0, HEAD, W):
@@ -102,7 +119,7 @@ struct Causal(ImplicitlyCopyable):
             var at = self.at(slots, head, p)
             var weight = Vector(scores.unsafe_load(p))
             comptime for d in range(0, HEAD, W):
-                var sum = weight.fma(self.values.unsafe_load[width=W](at + d), acc.unsafe_load[width=W](d))
+                var sum = weight.fma(held[Self.T](self.values, at + d), acc.unsafe_load[width=W](d))
                 acc.unsafe_store(d, sum)
         comptime for d in range(0, HEAD, W):
             y.unsafe_store(d, acc.unsafe_load[width=W](d) / total)

@@ -29,7 +29,7 @@ struct DecoderLayer:
         hidden: OutputTensor[dtype=DType.float32, rank=3, ...],
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        cache: MutableInputTensor[dtype=DType.float32, rank=5, ...],
+        cache: MutableInputTensor[rank=5, ...],
         source: InputTensor[dtype=DType.int32, rank=2, ...],
         cross: InputTensor[rank=3, ...],
         windows: InputTensor[dtype=DType.int32, rank=1, ...],
@@ -62,7 +62,7 @@ struct DecoderLayer:
         var n = x.dim_size(1)
         var state = x.dim_size(2)
         var old = cache.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var causal = Causal(
+        var causal = Causal[cache.dtype, portable](
             old,
             old.unsafe_offset(cache.dim_size(1) * cache.dim_size(2) * cache.dim_size(3) * HEAD),
             source.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
@@ -70,7 +70,7 @@ struct DecoderLayer:
             cache.dim_size(3),
             source.dim_size(1),
         )
-        var listening = Attention[cross.dtype, portable](
+        var listening = Attention[cross.dtype, 2, portable](
             cross.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             windows.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             cross.dim_size(1),

@@ -1,7 +1,8 @@
 """One head's queries over keys and values in panels, a few queries and a block of keys at a time: their scores, and
 what is made of them, never leave the first cache.
 
-Keys are floats, pairs of bfloat16 or quads of int8; values, and the softmax's weights, are floats or pairs.
+Keys, values and the softmax's weights are floats, pairs of bfloat16 or quads of int8. Weights of quads may have a second
+byte: many a small one is nothing in the first.
 """
 
 from std.math import ceil, iota
@@ -19,6 +20,8 @@ comptime SCALE = Float32(0.125)
 comptime LOG2E = Float32(1.4426950408889634)
 comptime BLOCK = 256
 """Keys whose scores are made, weighed and forgotten together."""
+comptime SOON = 32 * PANEL
+"""How far ahead values are fetched, in words."""
 
 
 @always_inline
@@ -68,18 +71,21 @@ def power_of_two[n: Int, exact: Bool](x: SIMD[DType.float32, n], step: Float32, 
 
 
 @fieldwise_init
-struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
-    """At most ROWS queries of a head, over all its keys."""
+struct Queries[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
+    """At most ROWS queries of a head, over all its keys; of quads, `BYTES` is what a weight has, 1 or 2."""
 
     var count: Int
     var keys: Stored[Self.T]
     var values: Stored[Self.T]
+    """In quads they are off each dimension's mean; the steps and the means follow them."""
     var n: Int
     """keys"""
 
     @no_inline
     def attend(self, q: F32, q_stride: Int, y: F32, y_stride: Int):
         var room = stack_allocation[ROWS * (2 * HEAD + BLOCK), DType.float32, alignment=64]()
+        var bytes = stack_allocation[ROWS * BLOCK // 2 if Self.T == QUADS else 1, DType.uint32, alignment=64]()
+        var weights = bytes.unsafe_origin_cast[MutUntrackedOrigin]()
         var facts = stack_allocation[ROWS * 4, DType.float32]()
         var query = room.unsafe_origin_cast[MutUntrackedOrigin]()
         var sums = query.unsafe_offset(ROWS * HEAD)
@@ -103,12 +109,23 @@ struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
                 comptime if not in_words[Self.T]():
                     limit = ceil(limit)  # in words, the largest weight is 1: the one that rounding must not change
                 rise(limit, limits.unsafe_offset(i), totals.unsafe_offset(i), sums.unsafe_offset(i * HEAD))
-                var total = weigh[Self.T, Self.portable](row, size, steps.unsafe_load(i), limits.unsafe_load(i))
+                var total: Float32
+                comptime if Self.T == QUADS:
+                    var into = weights.unsafe_offset(i * Self.BYTES * BLOCK // 4)
+                    total = weigh_in_bytes[Self.BYTES](row, size, steps.unsafe_load(i), limits.unsafe_load(i), into)
+                else:
+                    total = weigh[Self.T, Self.portable](row, size, steps.unsafe_load(i), limits.unsafe_load(i))
                 totals.unsafe_store(i, totals.unsafe_load(i) + total)
-            self.gather(scores, start, size, sums)
+            comptime if Self.T == QUADS:
+                self.gather_quads(weights, start, size, sums)
+            else:
+                self.gather(scores, start, size, sums)
         for i in range(self.count):
             for j in range(0, HEAD, W):
                 var value = sums.unsafe_load[width=W](i * HEAD + j) / totals.unsafe_load(i)
+                comptime if Self.T == QUADS:
+                    var dimension = self.values.unsafe_bitcast[Float32]().unsafe_offset(padded * HEAD // 4 + j)
+                    value = value.fma(dimension.unsafe_load[width=W](0), dimension.unsafe_load[width=W](HEAD))
                 y.unsafe_store(i * y_stride + j, value)
 
     @always_inline
@@ -140,7 +157,7 @@ struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
                 var panel = self.keys.unsafe_bitcast[UInt32]().unsafe_offset((start + at) * lines)
                 var left = query.unsafe_bitcast[UInt32]()
                 multiply_words[Self.T, Self.portable](
-                    self.count, left, HEAD, panel, lines, words, into, BLOCK, False
+                    self.count, left, HEAD, panel, lines, words, into, BLOCK, False, GROUP * lines
                 )
             else:
                 var panel = self.keys.unsafe_offset((start + at) * lines)
@@ -183,11 +200,30 @@ struct Queries[T: DType, portable: Bool](ImplicitlyCopyable):
             var panel = self.values.unsafe_bitcast[UInt32]().unsafe_offset(start // 2 * PANEL)
             var left = weights.unsafe_bitcast[UInt32]()
             multiply_words[PAIRS, Self.portable](
-                self.count, left, BLOCK, panel, padded // 2, size // 2, sums, HEAD, start > 0
+                self.count, left, BLOCK, panel, padded // 2, size // 2, sums, HEAD, start > 0, SOON
             )
         else:
             var panel = self.values.unsafe_offset(start * PANEL)
             multiply_floats(self.count, weights, BLOCK, panel, padded, size, sums, HEAD, start > 0)
+
+    @always_inline
+    def gather_quads(self, weights: U32, start: Int, size: Int, sums: F32):
+        """The same of quads: of the weights' upper bytes and, worth a 256th of them, their lower ones."""
+        var room = stack_allocation[Self.BYTES * ROWS * HEAD, DType.float32, alignment=64]()
+        var products = room.unsafe_origin_cast[MutUntrackedOrigin]()
+        var panel = self.values.unsafe_bitcast[UInt32]().unsafe_offset(start // 4 * PANEL)
+        var rows = Self.BYTES * self.count
+        multiply_words[QUADS, Self.portable](
+            rows, weights, BLOCK // 4, panel, padded_to_groups(self.n) // 4, size // 4, products, HEAD, False, SOON
+        )
+        for i in range(self.count):
+            for j in range(0, HEAD, W):
+                var sum = Vector(0)
+                comptime for byte in range(Self.BYTES):
+                    var product = products.unsafe_load[width=W]((Self.BYTES * i + byte) * HEAD + j)
+                    sum = sum * 256 + bitcast[DType.int32, W](product).cast[DType.float32]()
+                var at = i * HEAD + j
+                sums.unsafe_store(at, sum + sums.unsafe_load[width=W](at) if start > 0 else sum)
 
 
 @always_inline
@@ -216,4 +252,20 @@ def weigh[T: DType, portable: Bool](scores: F32, size: Int, step: Float32, limit
                 scores.unsafe_bitcast[UInt16]().unsafe_store(i + j, halves)
         else:
             scores.unsafe_store(i, weights)
+    return total.reduce_add()
+
+
+@always_inline
+def weigh_in_bytes[BYTES: Int](scores: F32, size: Int, step: Float32, limit: Float32, bytes: U32) -> Float32:
+    """Weights as whole numbers, BLOCK bytes of each after the other, the upper ones first; the sum is of what they are
+    before they are rounded: the values' means count for what is lost."""
+    comptime most = Float32(2 ** (8 * BYTES) - 1)
+    var total = SIMD[DType.float32, GROUP](0)
+    for i in range(0, size, GROUP):
+        var weights = power_of_two[GROUP, False](scores.unsafe_load[width=GROUP](i), step, limit) * most
+        total += weights
+        var numbers = (weights + 0.5).cast[DType.int32]()
+        comptime for byte in range(BYTES):
+            comptime shift = Int32(8 * (BYTES - 1 - byte))
+            bytes.unsafe_bitcast[UInt8]().unsafe_store(byte * BLOCK + i, (numbers >> shift & 255).cast[DType.uint8]())
     return total.reduce_add()

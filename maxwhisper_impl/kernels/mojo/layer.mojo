@@ -4,16 +4,20 @@
 """
 
 from std.math import erf, sqrt
+from std.memory import bitcast
+from std.sys import size_of
 
 from .team import Team, together
-from .tile import COLUMNS, F32, GROUP, I32, ROWS, Stored, Vector, W, multiply_row, multiply_rows
+from .tile import COLUMNS, F32, GROUP, I32, PANEL, ROWS, Stored, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_row as multiply_word_row
 from .tile_words import multiply_rows as multiply_word_rows
-from .words import QUADS, U32, dequantize, in_words, quantize_row, round_row
+from .words import QUADS, U32, in_words, quantize_row, round_row
 
 comptime EPSILON = Float32(1e-5)
 comptime FEW_ROWS = 64
 """Up to here the weights are the larger side, and threads share their columns instead of the rows."""
+comptime MANY_ROWS = 96
+"""Of a task, where rows are the larger side."""
 comptime PIECES = 8
 """Of a product's columns for each worker: so many that none waits long for the last one."""
 comptime BLOCK = 65536
@@ -72,22 +76,31 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
     var gelu: Bool
     var adds: Bool
 
-    def finish(self, product: F32, columns: Int, rows: Int, y: F32, residual: F32, first: Int):
-        """Bias, GELU and residual of `product[rows, columns]`, the result's columns from `first` on."""
-        for i in range(rows):
-            for j in range(0, columns, COLUMNS):
-                var at = first + j
-                var value = product.unsafe_load[width=COLUMNS](i * columns + j)
-                if at + COLUMNS <= self.n:
-                    value += self.bias.unsafe_load[width=COLUMNS](at)
-                    if self.gelu:
-                        value = gelu_of[COLUMNS, not in_words[Self.T]()](value)
-                    if self.adds:
-                        value += residual.unsafe_load[width=COLUMNS](i * self.n + at)
-                    y.unsafe_store(i * self.n + at, value)
-                else:  # the ragged end of the vocabulary: no activation or residual ever ends here
-                    for lane in range(self.n - at):
-                        y.unsafe_store(i * self.n + at + lane, value[lane] + self.bias.unsafe_load(at + lane))
+    @always_inline
+    def finish(self, left: Left[Self.T], columns: Int, y: F32, residual: F32, first: Int):
+        """Bias, GELU and residual of the sums of all rows in `columns` columns, the result's from `first` on."""
+        for j in range(0, columns, COLUMNS):
+            var at = first + j
+            var scale = Scale[Self.T](self.weight, self.lines, at)
+            if at + COLUMNS > self.n:
+                self.finish_end(left, columns, y, at, scale)
+                return
+            var bias = self.bias.unsafe_load[width=COLUMNS](at)
+            for i in range(left.rows):
+                var value = scale.value(left, i, left.product.unsafe_load[width=COLUMNS](i * columns + j)) + bias
+                if self.gelu:
+                    value = gelu_of[COLUMNS, not in_words[Self.T]()](value)
+                if self.adds:
+                    value += residual.unsafe_load[width=COLUMNS](i * self.n + at)
+                y.unsafe_store(i * self.n + at, value)
+
+    def finish_end(self, left: Left[Self.T], columns: Int, y: F32, at: Int, scale: Scale[Self.T]):
+        """The ragged end of the vocabulary: no activation or residual ever ends here."""
+        for i in range(left.rows):
+            var sums = left.product.unsafe_load[width=COLUMNS](i * columns + at % columns)
+            var value = scale.value(left, i, sums)
+            for lane in range(self.n - at):
+                y.unsafe_store(i * self.n + at + lane, value[lane] + self.bias.unsafe_load(at + lane))
 
     def share(self, mut team: Team, x: F32, stride: Int, y: F32, rows: Int):
         """A worker's part of a phase: the product of all `rows` of x."""
@@ -95,7 +108,7 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
         if rows <= FEW_ROWS:
             self.share_columns(team, x, stride, y, rows, groups)
             return
-        var size = max(ROWS, min(96, BLOCK // Left[Self.T].width(self.k) // ROWS * ROWS))
+        var size = max(ROWS, min(MANY_ROWS, BLOCK // Left[Self.T].width(self.k) // ROWS * ROWS))
         var pieces = (rows + size - 1) // size
         var piece = team.claim(pieces)
         while piece >= 0:
@@ -118,6 +131,21 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
                 piece = team.claim(pieces)
         team.wait(pieces)
 
+    def of_head(self, column: Int) -> Self:
+        """The product's columns of a head alone."""
+        comptime each = 4 // size_of[Scalar[Self.T]]() if in_words[Self.T]() else 1
+        var mine = self
+        mine.weight = self.weight.unsafe_offset(column * GROUP * self.lines * each)
+        mine.bias = self.bias.unsafe_offset(column * GROUP)
+        mine.n = GROUP
+        return mine
+
+    def alone(self, x: F32, stride: Int, y: F32, rows: Int):
+        """All rows of x, by one worker."""
+        for row in range(0, rows, MANY_ROWS):
+            var left = Left[Self.T](self, x.unsafe_offset(row * stride), stride, min(MANY_ROWS, rows - row))
+            self.block(left, y.unsafe_offset(row * self.n), self.residual, 0, (self.n + GROUP - 1) // GROUP)
+
     @no_inline
     def block(self, left: Left[Self.T], y: F32, residual: F32, first: Int, last: Int):
         """All rows of `left` against the groups of panels `first` to `last`."""
@@ -128,21 +156,20 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
                 var words = left.values.unsafe_bitcast[UInt32]()
                 var panel = self.weight.unsafe_bitcast[UInt32]().unsafe_offset(at * self.lines)
                 var width = Left[Self.T].width(self.k)
+                var ahead = across * self.lines
                 if rows == 1:
-                    multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, left.product)
+                    multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, left.product, ahead)
                 else:
                     multiply_word_rows[Self.T, Self.portable](
-                        rows, words, left.stride, panel, self.lines, width, left.product, COLUMNS
+                        rows, words, left.stride, panel, self.lines, width, left.product, COLUMNS, False, ahead
                     )
-                comptime if Self.T == QUADS:
-                    dequantize(left.product, rows, across, panel, self.lines, left.steps, left.zeros)
             else:
                 var panel = self.weight.unsafe_offset(at * self.k)
                 if rows == 1:
                     multiply_row(left.values, panel, self.k, self.k, left.product)
                 else:
                     multiply_rows(rows, left.values, left.stride, panel, self.k, self.k, left.product, COLUMNS)
-            self.finish(left.product, across, rows, y, residual, at)
+            self.finish(left, across, y, residual, at)
 
     def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
         """The whole product, as an op of its own."""
@@ -152,6 +179,36 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
             layer.share(team, x, stride, y, rows)
 
         together(1, work)
+
+
+struct Scale[T: DType](ImplicitlyCopyable):
+    """Of COLUMNS columns of quads: what one of their sums stands for. Sums of anything else are what they are."""
+
+    var steps: SIMD[DType.float32, COLUMNS]
+    var sums: SIMD[DType.int32, COLUMNS]
+
+    @always_inline
+    def __init__(out self, weight: Stored[Self.T], lines: Int, first: Int):
+        """`first`: of the columns, in panels of `lines` lines, whose last two are their steps and sums."""
+        self.steps = 0
+        self.sums = 0
+        comptime if Self.T == QUADS:
+            comptime for j in range(0, COLUMNS, W):
+                var at = first + j
+                var end = weight.unsafe_bitcast[UInt32]().unsafe_offset((at // PANEL * lines + lines - 2) * PANEL + at % PANEL)
+                self.steps = self.steps.insert[offset=j](bitcast[DType.float32, W](end.unsafe_load[width=W](0)))
+                self.sums = self.sums.insert[offset=j](bitcast[DType.int32, W](end.unsafe_load[width=W](PANEL)))
+
+    @always_inline
+    def value(
+        self, left: Left[Self.T], row: Int, sums: SIMD[DType.float32, COLUMNS]
+    ) -> SIMD[DType.float32, COLUMNS]:
+        """Sums of quads are int32, in the bits of floats."""
+        comptime if Self.T == QUADS:
+            var exact = bitcast[DType.int32, COLUMNS](sums) - self.sums * left.zeros.unsafe_load(row)
+            return exact.cast[DType.float32]() * (self.steps * left.steps.unsafe_load(row))
+        else:
+            return sums
 
 
 struct Left[T: DType](Movable):

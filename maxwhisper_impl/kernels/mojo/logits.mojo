@@ -7,92 +7,96 @@ is chosen does not hang on it.
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
 
 from .embedding import column
-from .layer import normalize
+from .layer import PIECES, Layer, Left, normalize
 from .linear import floats, layer_of, room_of
 from .team import Team, together
-from .tile import F32, Stored, Vector, W
-from .words import PAIRS
+from .tile import F32, GROUP, Stored, Vector, W
+from .words import PAIRS, QUADS
 
 comptime MARGIN = Float32(2)
-comptime PARTS = 8
-"""In which a row is searched."""
 
 
 @fieldwise_init
-struct Finer(ImplicitlyCopyable):
-    """The second look at logits `[rows, n]`."""
+struct Logits[portable: Bool](ImplicitlyCopyable):
+    """Logits `[rows, n]` of x `[rows, k]`, out of quads and, near the top, again out of pairs."""
 
-    var logits: F32
-    var n: Int
+    var all: Layer[QUADS, Self.portable]
     var x: F32
-    """`[rows, k]`"""
-    var k: Int
-    var gamma: F32
-    var beta: F32
+    var rows: Int
+    var y: F32
     var table: Stored[PAIRS]
     var lines: Int
     """of a panel of the table"""
     var tops: F32
-    """`[rows, PARTS]`"""
+    """`[pieces, rows]`"""
+    var size: Int
+    """of a piece: logits of a row that a worker makes, and then searches, at a time; whole groups"""
 
-    def share_tops(self, mut team: Team, rows: Int):
-        """A worker's part of a phase: the largest logit of each part of each row."""
-        var piece = team.claim(rows * PARTS)
-        while piece >= 0:
-            var row = self.logits.unsafe_offset(piece // PARTS * self.n)
-            var top = Vector(Float32.MIN)
-            var stop = self.stop(piece)
-            var i = self.start(piece)
-            while i + W <= stop:
-                top = max(top, row.unsafe_load[width=W](i))
-                i += W
-            var largest = top.reduce_max()
-            while i < stop:
-                largest = max(largest, row.unsafe_load(i))
-                i += 1
-            self.tops.unsafe_store(piece, largest)
-            piece = team.claim(rows * PARTS)
-        team.wait(rows * PARTS)
+    def pieces(self) -> Int:
+        return (self.all.n + self.size - 1) // self.size
 
-    def share_finer(self, mut team: Team, rows: Int):
-        """A worker's part of the next phase: what lies near a row's largest logit."""
-        var scratch = List[Float32](unsafe_uninit_length=2 * self.k)
+    def share_all(self, mut team: Team):
+        """A worker's part of a phase: pieces of all rows, and the largest logit of each."""
+        var piece = team.claim(self.pieces())
+        if piece >= 0:
+            var left = Left[QUADS](self.all, self.x, self.all.k, self.rows)
+            while piece >= 0:
+                var start = piece * self.size
+                var stop = min(self.all.n, start + self.size)
+                self.all.block(left, self.y, self.all.residual, start // GROUP, (stop + GROUP - 1) // GROUP)
+                for row in range(self.rows):
+                    var top = largest(self.y.unsafe_offset(row * self.all.n), start, stop)
+                    self.tops.unsafe_store(piece * self.rows + row, top)
+                piece = team.claim(self.pieces())
+        team.wait(self.pieces())
+
+    def share_finer(self, mut team: Team):
+        """A worker's part of the next phase: rows, and what lies near the largest logit of each."""
+        var k = self.all.k
+        var scratch = List[Float32](unsafe_uninit_length=2 * k)
         var normed = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var piece = team.claim(rows * PARTS)
-        while piece >= 0:
-            var row = piece // PARTS
-            var least = self.tops.unsafe_load(row * PARTS)
-            for part in range(1, PARTS):
-                least = max(least, self.tops.unsafe_load(row * PARTS + part))
+        var row = team.claim(self.rows)
+        while row >= 0:
+            var least = Float32.MIN
+            for piece in range(self.pieces()):
+                least = max(least, self.tops.unsafe_load(piece * self.rows + row))
             least -= MARGIN
-            if self.tops.unsafe_load(piece) >= least:
-                normalize(self.x.unsafe_offset(row * self.k), normed, self.k, self.gamma, self.beta)
-                self.refine(self.logits.unsafe_offset(row * self.n), self.start(piece), self.stop(piece), least, normed)
-            piece = team.claim(rows * PARTS)
-        team.wait(rows * PARTS)
+            normalize(self.x.unsafe_offset(row * k), normed, k, self.all.gamma, self.all.beta)
+            for piece in range(self.pieces()):
+                if self.tops.unsafe_load(piece * self.rows + row) >= least:
+                    self.refine(row, piece * self.size, least, normed)
+            row = team.claim(self.rows)
+        team.wait(self.rows)
         _ = scratch^  # not before the last read through its pointer
 
-    def refine(self, row: F32, start: Int, stop: Int, least: Float32, normed: F32):
-        var values = normed.unsafe_offset(self.k)
-        for token in range(start, stop):
-            if row.unsafe_load(token) >= least:
-                column(self.table, self.lines, token, self.k, values)
+    def refine(self, row: Int, start: Int, least: Float32, normed: F32):
+        var logits = self.y.unsafe_offset(row * self.all.n)
+        var values = normed.unsafe_offset(self.all.k)
+        for token in range(start, min(self.all.n, start + self.size)):
+            if logits.unsafe_load(token) >= least:
+                column(self.table, self.lines, token, self.all.k, values)
                 var sum = Vector(0)
-                for d in range(0, self.k, W):
+                for d in range(0, self.all.k, W):
                     sum = normed.unsafe_load[width=W](d).fma(values.unsafe_load[width=W](d), sum)
-                row.unsafe_store(token, sum.reduce_add())
+                logits.unsafe_store(token, sum.reduce_add())
 
-    def start(self, piece: Int) -> Int:
-        return piece % PARTS * self.n // PARTS
 
-    def stop(self, piece: Int) -> Int:
-        return (piece % PARTS + 1) * self.n // PARTS
+def largest(row: F32, start: Int, stop: Int) -> Float32:
+    var top = Vector(Float32.MIN)
+    var whole = start + (stop - start) // W * W
+    for i in range(start, whole, W):
+        top = max(top, row.unsafe_load[width=W](i))
+    var here = top.reduce_max()
+    for i in range(whole, stop):
+        here = max(here, row.unsafe_load(i))
+    return here
 
 
 @extensibility.register("whisper.logits")
-struct Logits:
+struct LogitsOp:
     @staticmethod
     def execute[
         portable: Bool, target: StaticString
@@ -109,19 +113,16 @@ struct Logits:
         """x `[rows, picked, k]`, normed here; quads and table the same weights in panels; the bias is zero."""
         var rows = x.dim_size(0) * x.dim_size(1)
         var k = x.dim_size(2)
-        var n = y.dim_size(2)
-        var source = floats(x)
-        var result = room_of(y)
         var all = layer_of[portable](quads, bias, k, True, floats(gamma), floats(beta))
-        var scratch = List[Float32](unsafe_uninit_length=rows * PARTS)
+        var size = max(1, y.dim_size(2) // GROUP // (PIECES * parallelism_level(None))) * GROUP
+        var scratch = List[Float32](unsafe_uninit_length=rows * (y.dim_size(2) // size + 1))
         var tops = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var pairs = table.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var finer = Finer(result, n, source, k, floats(gamma), floats(beta), pairs, table.dim_size(1), tops)
+        var logits = Logits[portable](all, floats(x), rows, room_of(y), pairs, table.dim_size(1), tops, size)
 
         def work(mut team: Team) {imm}:
-            all.share(team, source, k, result, rows)
-            finer.share_tops(team, rows)
-            finer.share_finer(team, rows)
+            logits.share_all(team)
+            logits.share_finer(team)
 
-        together(3, work)
+        together(2, work)
         _ = scratch^  # not before the last read through its pointer

@@ -5,14 +5,14 @@ from std.memory import bitcast, stack_allocation
 
 from .heads import HEAD, key_lines
 from .tile import F32, PANEL, Stored, Vector, W
-from .words import PAIRS, QUADS, U32, in_words, joined, round_row
+from .words import QUADS, U32, Words, in_words, joined, round_row
 
 comptime LARGEST = Float32(127)
-"""Of a key's numbers; -128 is left out."""
+"""Of a key's and a value's numbers; -128 is left out."""
 
 
 @always_inline
-def pack_heads[T: DType](k: F32, v: F32, width: Int, n: Int, padded: Int, keys: Stored[T], values: Stored[T]):
+def pack_keys[T: DType](k: F32, width: Int, n: Int, padded: Int, keys: Stored[T]):
     """Rows of one head, `width` apart."""
     for t in range(padded):
         var first = t // PANEL * key_lines[T]() * PANEL + t % PANEL
@@ -27,6 +27,14 @@ def pack_heads[T: DType](k: F32, v: F32, width: Int, n: Int, padded: Int, keys: 
             var column = keys.unsafe_bitcast[Float32]().unsafe_offset(first)
             for d in range(HEAD):
                 column.unsafe_store(d * PANEL, k.unsafe_load(t * width + d) if t < n else 0)
+
+
+@always_inline
+def pack_values[T: DType](v: F32, width: Int, n: Int, padded: Int, values: Stored[T]):
+    """Floats, or words of neighbours along the keys."""
+    comptime if T == QUADS:
+        pack_value_quads(v, width, n, padded, values.unsafe_bitcast[UInt32]())
+        return
     comptime each = 2 if in_words[T]() else 1
     for t in range(0, padded, each):
         for d in range(0, HEAD, W):
@@ -38,6 +46,34 @@ def pack_heads[T: DType](k: F32, v: F32, width: Int, n: Int, padded: Int, keys: 
                 values.unsafe_bitcast[UInt32]().unsafe_store(row, joined(value, next))
             else:
                 values.unsafe_bitcast[Float32]().unsafe_store(row, value)
+
+
+@always_inline
+def pack_value_quads(v: F32, width: Int, n: Int, padded: Int, values: U32):
+    """Off the mean of their dimension; behind them the steps of the head's dimensions, and their means."""
+    for d in range(0, HEAD, W):
+        var column = v.unsafe_offset(d)
+        var total = Vector(0)
+        for t in range(n):
+            total += column.unsafe_load[width=W](t * width)
+        var mean = total / Float32(n)
+        var most = Vector(0)
+        for t in range(n):
+            most = max(most, abs(column.unsafe_load[width=W](t * width) - mean))
+        var step = max(most / LARGEST, Vector(1e-30))
+        var facts = values.unsafe_bitcast[Float32]().unsafe_offset(padded * HEAD // 4 + d)
+        facts.unsafe_store(0, step)
+        facts.unsafe_store(HEAD, mean)
+        var per_step = 1 / step
+        var panel = values.unsafe_offset(d // PANEL * padded // 4 * PANEL + d % PANEL)
+        for t in range(0, padded, 4):
+            var quads = Words(0)
+            comptime for i in range(4):
+                if t + i < n:
+                    var off = column.unsafe_load[width=W]((t + i) * width) - mean
+                    var number = round(off * per_step).cast[DType.int32]()
+                    quads |= bitcast[DType.uint32, W](number & 255) << UInt32(8 * i)
+            panel.unsafe_store(t // 4 * PANEL, quads)
 
 
 @always_inline

@@ -1,9 +1,11 @@
 """The register tile of `tile.mojo` for words: pairs of bfloat16 or quads of int8, summed in float32 or int32.
 
-A right-hand side comes as panels of 16 columns, `[lines, 16]` words.
+A right-hand side comes as panels of 16 columns, `[lines, 16]` words. Few rows wait for it: what lies `ahead` words behind
+a line, to be read soon, is fetched while they are multiplied with the line.
 """
 
 from std.memory import bitcast, stack_allocation
+from std.sys import PrefetchOptions, prefetch
 
 from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, RUN, UNROLLED, VECTORS, Vector, W
 from .words import QUADS, U32, Words, add_pairs, add_quads
@@ -21,15 +23,30 @@ def multiply_add[T: DType, portable: Bool](x: Words, y: Words, sums: Vector) -> 
 
 
 @always_inline
+def at_vector[j: Int](depth: Int) -> Int:
+    """Where the vector `j` of a line lies that crosses panels of `depth` lines."""
+    return j * W // PANEL * depth * PANEL + j * W % PANEL
+
+
+@always_inline
+def fetch(words: U32):
+    """Into the first cache, without waiting for it; whatever the address is, nothing is read from it."""
+    prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](words)
+
+
+@always_inline
 def multiply_line[
     T: DType, portable: Bool, rows: Int, vectors: Int
-](a: U32, stride: Int, line: U32, depth: Int, acc: F32):
+](a: U32, stride: Int, line: U32, depth: Int, acc: F32, ahead: Int):
     """A word of each row of `a`, and a line of panels that are `depth` lines long."""
+    comptime if rows < ROWS:
+        comptime for j in range(vectors):
+            fetch(line.unsafe_offset(at_vector[j](depth) + ahead))
     comptime for i in range(rows):
         var x = Words(a.unsafe_load(i * stride))
         comptime for j in range(vectors):
             comptime at = (i * vectors + j) * W
-            var y = line.unsafe_load[width=W](j * W // PANEL * depth * PANEL + j * W % PANEL)
+            var y = line.unsafe_load[width=W](at_vector[j](depth))
             acc.unsafe_store(at, multiply_add[T, portable](x, y, acc.unsafe_load[width=W](at)))
 
 
@@ -44,20 +61,22 @@ def plus[T: DType](a: Vector, b: Vector) -> Vector:
 @always_inline
 def multiply_tile[
     T: DType, portable: Bool, rows: Int, vectors: Int
-](a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+](a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool, ahead: Int):
     """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`, `k` in words."""
     var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
     comptime for i in range(rows * vectors):
         acc.unsafe_store(i * W, Vector(0))
     var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
-    comptime unrolled = UNROLLED if rows == 1 or rows == ROWS else 1  # in between, LLVM's code for more of them is slower
+    comptime unrolled = UNROLLED if rows <= 2 or rows == ROWS else 1  # in between, LLVM's code for more of them is slower
     for p in range(0, k - k % unrolled, unrolled):
         comptime for u in range(unrolled):
             multiply_line[T, portable, rows, vectors](
-                a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums
+                a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums, ahead
             )
     for p in range(k - k % unrolled, k):
-        multiply_line[T, portable, rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
+        multiply_line[T, portable, rows, vectors](
+            a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums, ahead
+        )
     comptime for i in range(rows):
         comptime for j in range(vectors):
             var total = acc.unsafe_load[width=W]((i * vectors + j) * W)
@@ -66,15 +85,17 @@ def multiply_tile[
 
 
 @no_inline
-def multiply_row[T: DType, portable: Bool](a: U32, b: U32, depth: Int, k: Int, product: F32, adds: Bool = False):
-    """`product[64] (+)= a[k] @ b[k, 64]`, of a group of panels."""
-    multiply_tile[T, portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, adds)
+def multiply_row[T: DType, portable: Bool](a: U32, b: U32, depth: Int, k: Int, product: F32, ahead: Int):
+    """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
+    multiply_tile[T, portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, False, ahead)
 
 
 @no_inline
 def multiply_rows[
     T: DType, portable: Bool
-](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool = False):
+](
+    rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool, ahead: Int
+):
     """`product[rows, COLUMNS] (+)= a[rows, k] @ b[k, COLUMNS]`."""
     for start in range(0, k, RUN):
         for row in range(0, rows, ROWS):
@@ -89,18 +110,24 @@ def multiply_rows[
                         product.unsafe_offset(row * product_stride),
                         product_stride,
                         adds or start > 0,
+                        ahead,
                     )
 
 
-@always_inline
+@no_inline
 def multiply_group[
     T: DType, portable: Bool
-](rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+](
+    rows: Int, a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool, ahead: Int
+):
     """`product[rows, 64] (+)= a[rows, k] @ b[k, 64]`."""
-    if rows == 1:
-        multiply_row[T, portable](a, b, depth, k, product, adds)
-        return
+    comptime for few in range(1, 3):
+        if rows == few:
+            multiply_tile[T, portable, few, GROUP // W](
+                a, stride, b, depth, k, product, product_stride, adds, ahead
+            )
+            return
     for at in range(0, GROUP, COLUMNS):
         multiply_rows[T, portable](
-            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride, adds
+            rows, a, stride, b.unsafe_offset(at * depth), depth, k, product.unsafe_offset(at), product_stride, adds, ahead
         )

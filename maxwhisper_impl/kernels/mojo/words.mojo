@@ -8,7 +8,7 @@ next to it gives the same sums, of quads to the bit.
 from std.memory import bitcast
 from std.sys import CompilationTarget, llvm_intrinsic
 
-from .tile import F32, I32, PANEL, Vector, W
+from .tile import F32, I32, Vector, W
 
 comptime U32 = Pointer[UInt32, MutUntrackedOrigin]
 comptime PAIRS = DType.uint16
@@ -123,18 +123,3 @@ def quantize_row(x: F32, n: Int, y: U32, step: F32, zero: I32):
         bytes.unsafe_store(i, number.cast[DType.int32]().cast[DType.uint8]())
     step.unsafe_store(0, size)
     zero.unsafe_store(0, offset)
-
-
-@always_inline
-def dequantize(product: F32, rows: Int, columns: Int, panel: U32, lines: Int, step: F32, zero: I32):
-    """Sums of quads `product[rows, columns]`, int32 until now, as the values they stand for.
-
-    `panel`: the first of the right side's panels, of `lines` lines each; `step` and `zero`: of the left side's rows."""
-    for j in range(0, columns, W):
-        var end = panel.unsafe_offset((j // PANEL * lines + lines - 2) * PANEL + j % PANEL)
-        var steps = bitcast[DType.float32, W](end.unsafe_load[width=W](0))
-        var sums = bitcast[DType.int32, W](end.unsafe_load[width=W](PANEL))
-        for i in range(rows):
-            var at = i * columns + j
-            var exact = bitcast[DType.int32, W](product.unsafe_load[width=W](at)) - sums * zero.unsafe_load(i)
-            product.unsafe_store(at, exact.cast[DType.float32]() * (steps * step.unsafe_load(i)))

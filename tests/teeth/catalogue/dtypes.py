@@ -1,19 +1,21 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import HEADS, LAYER, LOGITS, PACK_HEADS, PACKING, WORDS
+from tests.teeth.catalogue.kernels import ATTENTION, CAUSAL, HEADS, LAYER, LOGITS, PACK_HEADS, PACKING, WORDS
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
-CONV, CROSS, ROWS, NEAR = (
+CONV, CROSS, ROWS, NEAR, DECODER, WINDOW = (
     f"{FILE}::test_{name}"
     for name in (
         "convolutions",
         "attention_over_a_window",
         "linear",
         "logits",
+        "decoder_layer",
+        "keys_and_values_are_a_product_in_panels",
     )
 )
-KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
+KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR, DECODER, WINDOW))
 PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 
@@ -25,8 +27,8 @@ FAULTS = (
     small(
         "int8-offset-is-not-taken-out",
         f"{ROWS}[int8-*]",
-        WORDS,
-        " - sums * zero.unsafe_load(i)",
+        LAYER,
+        " - self.sums * left.zeros.unsafe_load(row)",
         "",
         quick=True,
         group="dtypes",
@@ -42,9 +44,9 @@ FAULTS = (
     small(
         "int8-step-of-the-panels-first-column",
         f"{ROWS}[int8-*]",
-        WORDS,
-        "var steps = bitcast[DType.float32, W](end.unsafe_load[width=W](0))",
-        "var steps = Vector(bitcast[DType.float32, 1](end.unsafe_load(0)))",
+        LAYER,
+        "(bitcast[DType.float32, W](end.unsafe_load[width=W](0)))",
+        "(Vector(bitcast[DType.float32, 1](end.unsafe_load(0))))",
     ),
     small(
         "values-of-a-pair-swapped",
@@ -93,9 +95,9 @@ FAULTS = (
     small(
         "int8-step-of-the-first-row",
         f"{ROWS}[int8-*]",
-        WORDS,
-        "(steps * step.unsafe_load(i))",
-        "(steps * step.unsafe_load(0))",
+        LAYER,
+        "(self.steps * left.steps.unsafe_load(row))",
+        "(self.steps * left.steps.unsafe_load(0))",
     ),
     small(
         "a-pair-without-its-norm",
@@ -108,15 +110,58 @@ FAULTS = (
         "logits-near-the-top-left-to-int8",
         f"{NEAR}[int8]",
         LOGITS,
-        "if row.unsafe_load(token) >= least:",
-        "if row.unsafe_load(token) > least + MARGIN:",
+        "if logits.unsafe_load(token) >= least:",
+        "if logits.unsafe_load(token) > least + MARGIN:",
     ),
     small(
         "a-part-of-the-row-without-its-own-top",
         f"{NEAR}[int8]",
         LOGITS,
-        "for part in range(1, PARTS):",
-        "for part in range(1, 1):",
+        "least = max(least, self.tops.unsafe_load(piece * self.rows + row))",
+        "least = max(least, self.tops.unsafe_load(row))",
+    ),
+    small(
+        "lower-bytes-of-weights-before-the-upper-ones",
+        f"{DECODER}[int8-*]",
+        HEADS,
+        "Int32(8 * (BYTES - 1 - byte))",
+        "Int32(8 * byte)",
+    ),
+    small(
+        "values-of-int8-not-off-their-mean",
+        f"{CROSS}[int8]",
+        PACK_HEADS,
+        "((t + i) * width) - mean",
+        "((t + i) * width)",
+        quick=True,
+    ),
+    small(
+        "keys-heard-in-int8-in-another-order-than-weighed",
+        f"{CROSS}[int8]",
+        PACK_HEADS,
+        "<< UInt32(8 * i)",
+        "<< UInt32(24 - 8 * i)",
+    ),
+    small(
+        "cached-bfloat16-read-as-half-its-size",
+        f"{DECODER}[bfloat16-*]",
+        CAUSAL,
+        ".cast[DType.uint32]() << 16)",
+        ".cast[DType.uint32]() << 16 & 0xFF7FFFFF)",
+    ),
+    small(
+        "a-heads-keys-and-values-in-the-place-of-another",
+        f"{WINDOW}[*]",
+        ATTENTION,
+        "(window * heads + column % heads) * size",
+        "(window * heads + column // 2) * size",
+    ),
+    small(
+        "keys-and-values-with-the-first-heads-bias",
+        f"{WINDOW}[*]",
+        LAYER,
+        "mine.bias = self.bias.unsafe_offset(column * GROUP)",
+        "mine.bias = self.bias",
     ),
     Fault(
         "quads-and-their-sums-of-other-columns",

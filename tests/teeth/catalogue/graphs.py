@@ -23,6 +23,12 @@ def cached(name: str, before: str, after: str, *speaks: str, file: str = RUNTIME
 
 
 FAULTS = (
+    cached(
+        "windows-of-the-step-before",
+        "held[0] != what",
+        "len(held[0]) != len(what)",
+        "rows_are_reordered_repeated_and_dropped",
+    ),
     layer(
         "encoder-without-ln-post",
         '    x = ops.layer_norm(x, "encoder.ln_post")\n',

@@ -131,8 +131,8 @@ FAULTS = (
         "3",
         SELF,
         CAUSAL,
-        "self.keys.unsafe_offset(self.at(slots, head, p))",
-        "self.keys.unsafe_offset(self.at(slots.unsafe_offset(count - 1 - p), head, p))",
+        "self.keys, self.at(slots, head, p))",
+        "self.keys, self.at(slots.unsafe_offset(count - 1 - p), head, p))",
     ),
     kernel(
         "a-layer-adds-to-what-came-before-the-window",
