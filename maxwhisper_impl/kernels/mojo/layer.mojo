@@ -5,7 +5,7 @@
 
 from std.math import erf, sqrt
 from std.memory import bitcast
-from std.sys import size_of
+from std.sys import PrefetchOptions, prefetch, size_of
 
 from .team import Team, together
 from .tile import COLUMNS, F32, GROUP, I32, PANEL, ROWS, Stored, Vector, W, multiply_row, multiply_rows
@@ -146,12 +146,23 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
             var left = Left[Self.T](self, x.unsafe_offset(row * stride), stride, min(MANY_ROWS, rows - row))
             self.block(left, y.unsafe_offset(row * self.n), self.residual, 0, (self.n + GROUP - 1) // GROUP)
 
+    @always_inline
+    def expect(self, rows: Int, columns: Int, y: F32, residual: F32, first: Int):
+        """Fetches what `finish` will write and add to, while the product is made."""
+        for i in range(rows):
+            for j in range(0, columns, W):
+                var at = i * self.n + first + j
+                prefetch[PrefetchOptions().for_write().medium_locality().to_data_cache()](y.unsafe_offset(at))
+                if self.adds:
+                    prefetch[PrefetchOptions().for_read().medium_locality().to_data_cache()](residual.unsafe_offset(at))
+
     @no_inline
     def block(self, left: Left[Self.T], y: F32, residual: F32, first: Int, last: Int):
         """All rows of `left` against the groups of panels `first` to `last`."""
         var rows = left.rows
         var across = GROUP if rows == 1 else COLUMNS
         for at in range(first * GROUP, last * GROUP, across):
+            self.expect(rows, across, y, residual, at)
             comptime if in_words[Self.T]():
                 var words = left.values.unsafe_bitcast[UInt32]()
                 var panel = self.weight.unsafe_bitcast[UInt32]().unsafe_offset(at * self.lines)
