@@ -161,8 +161,8 @@ def test_keys_are_found_in_what_is_packed(bench: Bench, seed: int, windows: int)
 def test_keys_and_values_are_a_product_in_panels(bench: Bench, seed: int, windows: int) -> None:
     """To the bit, whether what lies between is stored or not."""
     x, _ = draw(seed, 1.0, windows, KEYS, STATE)
-    made = bench("keys_values", x)
-    np.testing.assert_array_equal(made, bench("key_and_value", x))
+    for way in WAYS:
+        np.testing.assert_array_equal(bench(f"{way}keys_values", x), bench(f"{way}key_and_value", x))
 
 
 @given(n=st.integers(1, 200), k=st.integers(1, 13))

@@ -27,6 +27,7 @@ from maxwhisper_impl.kernels.fused import FusedOps
 from tests.perf.work import STORED
 
 KEYS = 1500
+CROSS, KINDS = "decoder.blocks.0.cross_attn", ("weight", "bias")
 
 
 class Kernels:
@@ -37,7 +38,8 @@ class Kernels:
         self.tensors: dict[str, np.ndarray] = {}
         for name, (n, k) in {"wide": (4 * state, state), "narrow": (state, 4 * state)}.items():
             self.tensors |= {f"{name}.weight": self.floats(n, k) / k**0.5, f"{name}.bias": self.floats(n)}
-        self.tensors |= {"norm.weight": self.floats(state), "norm.bias": self.floats(state)}
+        self.tensors |= {f"{CROSS}.{part}.weight": self.floats(state, state) / state**0.5 for part in ("key", "value")}
+        self.tensors |= {f"{norm}.{kind}": self.floats(state) for norm in ("norm", "decoder.ln") for kind in KINDS}
         self.tensors["decoder.token_embedding.weight"] = self.floats(51864, state)
         self.dtype = dtype
         self.weights = FusedOps.prepare(self.tensors, dtype)
@@ -67,12 +69,13 @@ class Kernels:
             x, wide = self.floats(1, rows, state), self.floats(1, rows, 4 * state)
             self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), work, unit)
             self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), work, unit)
-        table = 51864 * state * max(stored, 2)
+        table = 51864 * state * stored
         for rows in (1, 8):
-            self.add(f"logits.{rows}", [self.floats(1, rows, state)],
-                     lambda x: ops.linear(x, "decoder.token_embedding", norm="norm"), table, "GB/s")
+            self.add(f"logits.{rows}", [self.floats(1, rows, state)], ops.logits, table, "GB/s")
         one = np.zeros(1, np.int32)
         qkv = self.floats(1, KEYS, 3 * state)
+        self.add("keys_values", [self.floats(1, KEYS, state)], lambda x: ops.keys_values(x, f"{CROSS}.key+value"),
+                 4 * KEYS * state * state, "GF/s")
         self.add("pack_kv", [qkv], lambda x: ops.pack_kv(x, state), qkv.nbytes * 2, "GB/s")
         packed = np.zeros((1, *self.ops.cross_shape(_dims(state))), self.ops.cross_dtype.to_numpy())
         self.add("attend.1500", [qkv, packed, one], lambda x, kv, w: ops.attend(x, kv, w, KEYS),
