@@ -11,7 +11,7 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 
 from ..dims import ModelDimensions
 from ..weights.files import widen_bfloat16
-from .packing import PANEL, joined, pack, pack_pairs, pack_quads, padded_to_groups
+from .packing import PANEL, joined, pack, pack_nibbles, pack_pairs, pack_quads, padded_to_groups
 
 HEAD = 64
 KEY = HEAD + 8
@@ -33,8 +33,7 @@ def stored_as(name: str, weight: np.ndarray) -> Any:
     return np.float16 if read and weight.dtype == np.float16 else np.float32
 
 
-FINE = ("encoder.conv", "encoder.blocks.*.attn.", "decoder.blocks.*.cross_attn.key+", "decoder.blocks.*.mlp.2.",
-        "decoder.token_embedding.")
+FINE = ("encoder.conv", "encoder.blocks.*.attn.out.", "decoder.blocks.*.mlp.2.", "decoder.token_embedding.")
 """What stays bfloat16 in int8: these layers made most of what int8 costs, and take little of its time. For the
 logits see `mojo/logits.mojo`."""
 
@@ -101,7 +100,7 @@ class FusedOps:
         for name, weight, bias in joined(tensors):
             ready |= {f"{name}.weight": packed(f"{name}.weight", weight, dtype), f"{name}.bias": bias}
         if dtype == "int8":
-            ready["decoder.token_embedding.quads"] = pack_quads(tensors["decoder.token_embedding.weight"])
+            ready["decoder.token_embedding.nibbles"] = pack_nibbles(tensors["decoder.token_embedding.weight"])
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
         return ready
 
@@ -203,9 +202,9 @@ class FusedOps:
     def logits(self, x: TensorValue) -> TensorValue:
         """Logits of x `[rows, n, state]` behind the decoder's last norm."""
         table = "decoder.token_embedding"
-        if f"{table}.quads" not in self.weights:
+        if f"{table}.nibbles" not in self.weights:
             return self.linear(x, table, norm="decoder.ln")
-        names = [f"{table}.quads", f"{table}.weight", f"{table}.bias", "decoder.ln.weight", "decoder.ln.bias"]
+        names = [f"{table}.nibbles", f"{table}.weight", f"{table}.bias", "decoder.ln.weight", "decoder.ln.bias"]
         shape = [*x.shape[:2], self.weights[f"{table}.bias"].shape[0]]
         return self._stage("logits", [x, *map(self.weight, names)], shape, portable=self.portable)
 

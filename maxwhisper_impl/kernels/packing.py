@@ -1,12 +1,14 @@
 """Weights as the kernels in `mojo/` read them: panels of 16 columns, in floats or in words of 32 bits.
 
-A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16) or a quad of int8, neighbours along a layer's inputs.
+A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16), a quad of int8 or eight nibbles, neighbours along a layer's inputs.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+
+from ..weights.files import widen_bfloat16
 
 PANEL, GROUP = 16, 64
 """Columns of a packed weight panel, and of the four that a task takes at once; as in `mojo/tile.mojo`."""
@@ -15,6 +17,10 @@ BLOCK = 512
 memory."""
 LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
+LEAST = -8
+"""Of a weight in 4 bits."""
+SHARED = 32
+"""Inputs whose weights in 4 bits have a step in common."""
 
 
 def joined(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -87,3 +93,28 @@ def _pack_quads(weight: np.ndarray) -> np.ndarray:
     sums = values.sum(axis=1, dtype=np.int32)
     lines = np.stack([step.view(np.uint32), sums.view(np.uint32)], axis=1)
     return pack(np.concatenate([words(values), lines], axis=1), np.uint32).view(np.int8)
+
+
+def quantize_nibbles(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int8 `[n, k]` from -8 to 7, and float32 `[n, k / 32]` that bfloat16 has: steps of SHARED inputs' weights of an
+    output, and how large a step is; the largest of them is -8 of its steps, which may be below 0."""
+    groups = np.asarray(weight, np.float32).reshape(len(weight), -1, SHARED)
+    largest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2, keepdims=True), axis=2)
+    step = widen_bfloat16(bfloat16_bits(np.where(largest == 0, 1, largest / LEAST)))
+    return np.clip(np.rint(groups / step), LEAST, -LEAST - 1).astype(np.int8).reshape(weight.shape), step[:, :, 0]
+
+
+def pack_nibbles(weight: np.ndarray) -> np.ndarray:
+    """`[n, k]`, k a multiple of 64, in 4 bits: uint8 `[panels, k / 64 * 9 + 1, 16 * 4]`, as `mojo/nibbles.mojo` reads it."""
+    return np.concatenate([_pack_nibbles(weight[start : start + BLOCK]) for start in range(0, len(weight), BLOCK)])
+
+
+def _pack_nibbles(weight: np.ndarray) -> np.ndarray:
+    values, step = quantize_nibbles(weight)
+    n = len(values)
+    halves = (values.view(np.uint8) & 15).reshape(n, -1, 8, 2, 4)  # [n, 64 inputs, line, half, byte]
+    lines = words((halves[:, :, :, 0] | halves[:, :, :, 1] << 4).reshape(n, -1)).reshape(n, -1, 8)
+    steps = words(bfloat16_bits(step / 16))  # nibbles are multiplied in the upper half of a byte, 16 times too large
+    sums = (values.reshape(n, -1, SHARED).sum(axis=2, dtype=np.float32) * step).sum(axis=1, dtype=np.float32)
+    blocks = np.concatenate([lines, steps[:, :, None]], axis=2).reshape(n, -1)
+    return pack(np.concatenate([blocks, sums.view(np.uint32)[:, None]], axis=1), np.uint32).view(np.uint8)

@@ -23,7 +23,7 @@ from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
 from tests.rounded import RIGHT, attend, is_fine, nearest_bfloat16, quantized_rows
 
-STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 299
+STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 427
 """Channels and keys are odd, so that no loop over them comes out even; keys are more than are weighed together."""
 HEADS = STATE // 64
 DIMS = ModelDimensions(CHANNELS, KEYS, STATE, HEADS, 1, VOCAB, CONTEXT, STATE, HEADS, 1)
@@ -44,6 +44,8 @@ LAYERS |= {f"{BLOCK}.{attn}.{name}": (STATE, STATE)
 LAYERS |= {f"{BLOCK}.mlp.0": (HIDDEN, STATE), f"{BLOCK}.mlp.2": (STATE, HIDDEN)}
 WITHOUT_BIAS = ("decoder.token_embedding", f"{BLOCK}.attn.key", f"{BLOCK}.cross_attn.key")
 ROWS_OF_LAYER = 3
+FARTHER = 8
+"""Logits lie so much farther apart than what other layers put out: not all of them near the top."""
 LINEAR = ("plain", "norm_gelu", "residual", "vocabulary")
 
 
@@ -57,7 +59,7 @@ def _weights() -> dict[str, np.ndarray]:
         tensors[f"{name}.weight"] = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
         if name not in WITHOUT_BIAS:
             tensors[f"{name}.bias"] = rng.standard_normal(shape[0])
-    tensors |= {f"decoder.ln.{kind}": tensors[f"decoder.norm.{kind}"] for kind in ("weight", "bias")}
+    tensors |= {f"decoder.ln.{kind}": FARTHER * tensors[f"decoder.norm.{kind}"] for kind in ("weight", "bias")}
     return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
 
 
@@ -228,7 +230,7 @@ class Reference:
             "plain": lambda x: self.product(x, "decoder.wide"),
             "norm_gelu": lambda x: F.gelu(self.product(norm(x), "decoder.wide")),
             "residual": lambda x, y: y + self.product(x, "decoder.narrow"),
-            "vocabulary": lambda x: self.product(norm(x), "decoder.token_embedding"),
+            "vocabulary": lambda x: self.product(FARTHER * norm(x), "decoder.token_embedding"),
         }[op](*x)
 
     def convolution(self, frames: torch.Tensor, name: str, stride: int) -> torch.Tensor:

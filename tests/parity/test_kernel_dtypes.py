@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maxwhisper_impl.kernels.fused import FusedOps
-from maxwhisper_impl.kernels.packing import bfloat16_bits, pack_pairs, pack_quads, quantize, words
+from maxwhisper_impl.kernels.packing import (
+    bfloat16_bits,
+    pack_nibbles,
+    pack_pairs,
+    pack_quads,
+    quantize,
+    quantize_nibbles,
+    words,
+)
 from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
 from tests.parity.decoder_layer import check_layer
@@ -23,6 +31,7 @@ from tests.parity.kernel_bench import (
     CONTEXT,
     DEVICE,
     EXAMPLES,
+    FARTHER,
     FRAMES,
     KEYS,
     LINEAR,
@@ -38,7 +47,7 @@ from tests.parity.kernel_bench import (
     linear_inputs,
     window_inputs,
 )  # fmt: skip
-from tests.rounded import MARGIN, RIGHT, quantized_columns, quantized_rows
+from tests.rounded import MARGIN, RIGHT, nibble_columns, quantized_rows
 
 DTYPES = ("bfloat16", "int8")
 REFERENCES = {dtype: Reference(dtype) for dtype in DTYPES}
@@ -74,10 +83,11 @@ def test_linear(bench: Bench, op: str, seed: int, size: float, rows: int, n: int
 def likeliest_again(normed: torch.Tensor, got: torch.Tensor) -> torch.Tensor:
     """Logits of int8; near the top they are of bfloat16, and at the limit itself nobody can say of which: as `got`."""
     table = WEIGHTS["decoder.token_embedding.weight"]
-    coarse = F.linear(quantized_rows(normed), quantized_columns(torch.from_numpy(table).double()))
+    coarse = F.linear(quantized_rows(normed), nibble_columns(torch.from_numpy(table).double()))
     finer = F.linear(normed, torch.from_numpy(widen_bfloat16(bfloat16_bits(table))).double())
     above = coarse - (coarse.amax(-1, keepdim=True) - MARGIN)
     assert (above > 1e-4).any(-1).all(), "the top itself at least"
+    assert (above < -1e-4).any(-1).all(), "and not all"
     return torch.where(above.abs() < 1e-4, got, torch.where(above > 0, finer, coarse))
 
 
@@ -89,7 +99,7 @@ def test_logits(bench: Bench, seed: int, size: float, rows: int, n: int) -> None
     for way in WAYS:
         got = bench(f"{way}vocabulary", x)
         if bench.dtype == "int8":
-            want = likeliest_again(normed, torch.from_numpy(got).double())
+            want = likeliest_again(FARTHER * normed, torch.from_numpy(got).double())
         else:
             want = REFERENCES[bench.dtype].linear("vocabulary", normed, normed=True)
         compare.assert_tensor(f"{way}logits", got, want.numpy(), "kernels", dtype=bench.dtype)
@@ -186,6 +196,34 @@ def test_packing_keeps_every_quad(n: int, k: int) -> None:
     np.testing.assert_array_equal(sums.view(np.int32)[:n], values.sum(axis=1))
     assert not unpacked[n:].any()
     assert not unpacked[:, k:].any()
+
+
+@given(n=st.integers(1, 200), blocks=st.integers(1, 3))
+def test_packing_keeps_every_nibble(n: int, blocks: int) -> None:
+    """In words of four inputs' lower halves of bytes and the next four's upper ones; steps and sums behind them."""
+    weight = np.random.default_rng(n).standard_normal((n, 64 * blocks)).astype(np.float32)
+    values, step = quantize_nibbles(weight)
+    packed = pack_nibbles(weight).view(np.uint32).transpose(0, 2, 1).reshape(-1, 9 * blocks + 1)
+    assert not packed[n:].any()
+    lines = packed[:n, :-1].reshape(n, blocks, 9)
+    octets = np.ascontiguousarray(lines[:, :, :8]).view(np.int8).reshape(n, -1, 1, 4)
+    unpacked = np.concatenate([octets << 4 >> 4, octets >> 4], axis=2)
+    np.testing.assert_array_equal(unpacked.reshape(n, -1), values)
+    np.testing.assert_array_equal(widen_bfloat16(np.ascontiguousarray(lines[:, :, 8]).view(np.uint16)) * 16, step)
+    exact = (values * np.repeat(step, 32, axis=1).astype(np.float64)).sum(axis=1)
+    np.testing.assert_allclose(packed[:n, -1].view(np.float32), exact, rtol=0, atol=1e-4)
+
+
+@given(seed=SEEDS, size=SIZES)
+def test_a_weight_in_four_bits_is_off_by_half_a_step(seed: int, size: float) -> None:
+    """Or, at the end that has one number less, by a whole one."""
+    weight = np.random.default_rng(seed).standard_normal((3, 64)).astype(np.float32) * np.float32(size)
+    weight[1, :32] = 0
+    values, step = quantize_nibbles(weight)
+    steps = np.repeat(np.abs(step), 32, axis=1)
+    off = np.abs(values * np.repeat(step, 32, axis=1).astype(np.float64) - weight)
+    assert (off <= np.where(values == 7, 1.04, 0.54) * steps).all()
+    assert values.reshape(3, 2, 32).min(axis=2).tolist() == [[-8, -8], [0, -8], [-8, -8]]
 
 
 @given(seed=SEEDS, size=SIZES)

@@ -18,7 +18,7 @@ comptime HEAD = 64
 comptime SCALE = Float32(0.125)
 """Of scores: one over the square root of a head's width."""
 comptime LOG2E = Float32(1.4426950408889634)
-comptime BLOCK = 256
+comptime BLOCK = 384
 """Keys whose scores are made, weighed and forgotten together."""
 comptime SOON = 32 * PANEL
 """How far ahead values are fetched, in words."""
@@ -260,11 +260,12 @@ def weigh_in_bytes[BYTES: Int](scores: F32, size: Int, step: Float32, limit: Flo
     """Weights as whole numbers, BLOCK bytes of each after the other, the upper ones first; the sum is of what they are
     before they are rounded: the values' means count for what is lost."""
     comptime most = Float32(2 ** (8 * BYTES) - 1)
+    comptime LARGE = Float32(8388608.0)
     var total = SIMD[DType.float32, GROUP](0)
     for i in range(0, size, GROUP):
         var weights = power_of_two[GROUP, False](scores.unsafe_load[width=GROUP](i), step, limit) * most
         total += weights
-        var numbers = (weights + 0.5).cast[DType.int32]()
+        var numbers = bitcast[DType.int32, GROUP](weights + LARGE)
         comptime for byte in range(BYTES):
             comptime shift = Int32(8 * (BYTES - 1 - byte))
             bytes.unsafe_bitcast[UInt8]().unsafe_store(byte * BLOCK + i, (numbers >> shift & 255).cast[DType.uint8]())

@@ -7,11 +7,12 @@ from std.math import erf, sqrt
 from std.memory import bitcast
 from std.sys import PrefetchOptions, prefetch, size_of
 
+from .nibbles import multiply_nibbles
 from .team import Team, together
 from .tile import COLUMNS, F32, GROUP, I32, PANEL, ROWS, Stored, Vector, W, multiply_row, multiply_rows
 from .tile_words import multiply_row as multiply_word_row
 from .tile_words import multiply_rows as multiply_word_rows
-from .words import QUADS, U32, in_words, quantize_row, round_row
+from .words import NIBBLES, PAIRS, QUADS, U32, in_words, quantize_row, round_row
 
 comptime EPSILON = Float32(1e-5)
 comptime FEW_ROWS = 64
@@ -159,28 +160,35 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
     @no_inline
     def block(self, left: Left[Self.T], y: F32, residual: F32, first: Int, last: Int):
         """All rows of `left` against the groups of panels `first` to `last`."""
-        var rows = left.rows
-        var across = GROUP if rows == 1 else COLUMNS
+        var across = GROUP if left.rows == 1 else COLUMNS
         for at in range(first * GROUP, last * GROUP, across):
-            self.expect(rows, across, y, residual, at)
+            self.expect(left.rows, across, y, residual, at)
             comptime if in_words[Self.T]():
-                var words = left.values.unsafe_bitcast[UInt32]()
                 var panel = self.weight.unsafe_bitcast[UInt32]().unsafe_offset(at * self.lines)
-                var width = Left[Self.T].width(self.k)
-                var ahead = across * self.lines
-                if rows == 1:
-                    multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, left.product, ahead)
-                else:
-                    multiply_word_rows[Self.T, Self.portable](
-                        rows, words, left.stride, panel, self.lines, width, left.product, COLUMNS, False, ahead
-                    )
+                self.multiply_words(left, panel, across * self.lines)
             else:
                 var panel = self.weight.unsafe_offset(at * self.k)
-                if rows == 1:
+                if left.rows == 1:
                     multiply_row(left.values, panel, self.k, self.k, left.product)
                 else:
-                    multiply_rows(rows, left.values, left.stride, panel, self.k, self.k, left.product, COLUMNS)
+                    multiply_rows(left.rows, left.values, left.stride, panel, self.k, self.k, left.product, COLUMNS)
             self.finish(left, across, y, residual, at)
+
+    @always_inline
+    def multiply_words(self, left: Left[Self.T], panel: U32, ahead: Int):
+        var words = left.values.unsafe_bitcast[UInt32]()
+        var width = Left[Self.T].width(self.k)
+        comptime if Self.T == NIBBLES:
+            multiply_nibbles[Self.portable](
+                left.rows, words, left.stride, panel, self.lines, width, left.product, ahead
+            )
+        else:
+            if left.rows == 1:
+                multiply_word_row[Self.T, Self.portable](words, panel, self.lines, width, left.product, ahead)
+            else:
+                multiply_word_rows[Self.T, Self.portable](
+                    left.rows, words, left.stride, panel, self.lines, width, left.product, COLUMNS, False, ahead
+                )
 
     def run(self, x: F32, stride: Int, y: F32, rows: Int) raises:
         """The whole product, as an op of its own."""
@@ -193,14 +201,15 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
 
 
 struct Scale[T: DType](ImplicitlyCopyable):
-    """Of COLUMNS columns of quads: what one of their sums stands for. Sums of anything else are what they are."""
+    """Of COLUMNS columns of quads or nibbles: what one of their sums stands for. Any other is what it is."""
 
     var steps: SIMD[DType.float32, COLUMNS]
     var sums: SIMD[DType.int32, COLUMNS]
+    """Of the weights; of nibbles, in the bits of floats."""
 
     @always_inline
     def __init__(out self, weight: Stored[Self.T], lines: Int, first: Int):
-        """`first`: of the columns, in panels of `lines` lines, whose last two are their steps and sums."""
+        """`first`: of the columns, in panels of `lines` lines, the last of which are their steps and sums, of nibbles their sums."""
         self.steps = 0
         self.sums = 0
         comptime if Self.T == QUADS:
@@ -209,6 +218,11 @@ struct Scale[T: DType](ImplicitlyCopyable):
                 var end = weight.unsafe_bitcast[UInt32]().unsafe_offset((at // PANEL * lines + lines - 2) * PANEL + at % PANEL)
                 self.steps = self.steps.insert[offset=j](bitcast[DType.float32, W](end.unsafe_load[width=W](0)))
                 self.sums = self.sums.insert[offset=j](bitcast[DType.int32, W](end.unsafe_load[width=W](PANEL)))
+        elif Self.T == NIBBLES:
+            comptime for j in range(0, COLUMNS, W):
+                var at = first + j
+                var end = weight.unsafe_bitcast[Int32]().unsafe_offset((at // PANEL * lines + lines - 1) * PANEL + at % PANEL)
+                self.sums = self.sums.insert[offset=j](end.unsafe_load[width=W](0))
 
     @always_inline
     def value(
@@ -218,6 +232,9 @@ struct Scale[T: DType](ImplicitlyCopyable):
         comptime if Self.T == QUADS:
             var exact = bitcast[DType.int32, COLUMNS](sums) - self.sums * left.zeros.unsafe_load(row)
             return exact.cast[DType.float32]() * (self.steps * left.steps.unsafe_load(row))
+        elif Self.T == NIBBLES:
+            var zero = left.zeros.unsafe_load(row).cast[DType.float32]()
+            return (sums - bitcast[DType.float32, COLUMNS](self.sums) * zero) * left.steps.unsafe_load(row)
         else:
             return sums
 
@@ -230,7 +247,7 @@ struct Left[T: DType](Movable):
     """Floats, or the bits of words."""
     var stride: Int
     var steps: F32
-    """Of quads, a number's size in each row."""
+    """Of quads, a number's size in each row; nibbles, too, are multiplied with quads."""
     var zeros: I32
     """Of quads, the number that is 0 in each row."""
     var product: F32
@@ -258,7 +275,7 @@ struct Left[T: DType](Movable):
                     normalize(source, normed, layer.k, layer.gamma, layer.beta)
                     source = normed
                 var words = into.unsafe_bitcast[UInt32]()
-                comptime if Self.T == QUADS:
+                comptime if Self.T != PAIRS:
                     quantize_row(source, layer.k, words, self.steps.unsafe_offset(row), self.zeros.unsafe_offset(row))
                 else:
                     round_row[portable](source, layer.k, words)
@@ -269,7 +286,7 @@ struct Left[T: DType](Movable):
     def width(k: Int) -> Int:
         """Floats or words of a prepared row."""
         comptime if in_words[Self.T]():
-            comptime each = 4 if Self.T == QUADS else 2
+            comptime each = 2 if Self.T == PAIRS else 4
             return (k + each - 1) // each
         else:
             return k

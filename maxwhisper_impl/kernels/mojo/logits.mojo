@@ -1,7 +1,8 @@
-"""Logits of int8: all of them out of quads, which are read in half the time of pairs, and the likeliest ones again.
+"""Logits of int8: all of them out of nibbles, which are read in a quarter of the time of pairs, and the likeliest ones
+again.
 
-Quads are off by some tenths. What lies within MARGIN of a row's top is computed once more out of pairs, so that what
-is chosen does not hang on it.
+Nibbles are off by about one. What lies within MARGIN of a row's top is computed once more out of pairs, so that what is
+chosen does not hang on it.
 """
 
 import extensibility
@@ -14,16 +15,16 @@ from .layer import PIECES, Layer, Left, normalize
 from .linear import floats, layer_of, room_of
 from .team import Team, together
 from .tile import F32, GROUP, Stored, Vector, W
-from .words import PAIRS, QUADS
+from .words import NIBBLES, PAIRS
 
-comptime MARGIN = Float32(2)
+comptime MARGIN = Float32(6)
 
 
 @fieldwise_init
 struct Logits[portable: Bool](ImplicitlyCopyable):
-    """Logits `[rows, n]` of x `[rows, k]`, out of quads and, near the top, again out of pairs."""
+    """Logits `[rows, n]` of x `[rows, k]`, out of nibbles and, near the top, again out of pairs."""
 
-    var all: Layer[QUADS, Self.portable]
+    var all: Layer[NIBBLES, Self.portable]
     var x: F32
     var rows: Int
     var y: F32
@@ -42,7 +43,7 @@ struct Logits[portable: Bool](ImplicitlyCopyable):
         """A worker's part of a phase: pieces of all rows, and the largest logit of each."""
         var piece = team.claim(self.pieces())
         if piece >= 0:
-            var left = Left[QUADS](self.all, self.x, self.all.k, self.rows)
+            var left = Left[NIBBLES](self.all, self.x, self.all.k, self.rows)
             while piece >= 0:
                 var start = piece * self.size
                 var stop = min(self.all.n, start + self.size)
@@ -103,17 +104,17 @@ struct LogitsOp:
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
-        quads: InputTensor[dtype=DType.int8, rank=3, ...],
+        nibbles: InputTensor[dtype=NIBBLES, rank=3, ...],
         table: InputTensor[dtype=PAIRS, rank=3, ...],
         bias: InputTensor[dtype=DType.float32, rank=1, ...],
         gamma: InputTensor[dtype=DType.float32, rank=1, ...],
         beta: InputTensor[dtype=DType.float32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """x `[rows, picked, k]`, normed here; quads and table the same weights in panels; the bias is zero."""
+        """x `[rows, picked, k]`, normed here; nibbles and table the same weights in panels; the bias is zero."""
         var rows = x.dim_size(0) * x.dim_size(1)
         var k = x.dim_size(2)
-        var all = layer_of[portable](quads, bias, k, True, floats(gamma), floats(beta))
+        var all = layer_of[portable](nibbles, bias, k, True, floats(gamma), floats(beta))
         var size = max(1, y.dim_size(2) // GROUP // (PIECES * parallelism_level(None))) * GROUP
         var scratch = List[Float32](unsafe_uninit_length=rows * (y.dim_size(2) // size + 1))
         var tops = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()

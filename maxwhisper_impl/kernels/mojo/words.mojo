@@ -1,4 +1,4 @@
-"""Small numbers, several to a word of 32 bits: two bfloat16 (a pair) or four int8 (a quad).
+"""Small numbers, several to a word of 32 bits: two bfloat16 (a pair), four int8 (a quad) or eight of 4 bits.
 
 A product takes a word of the left side and a vector of words of the right side, and adds to each lane of its sums what
 the numbers of both words give together. Where the processor has an instruction for that, it is used; the portable way
@@ -14,6 +14,8 @@ comptime U32 = Pointer[UInt32, MutUntrackedOrigin]
 comptime PAIRS = DType.uint16
 """bfloat16, as it lies in NumPy's arrays."""
 comptime QUADS = DType.int8
+comptime NIBBLES = DType.uint8
+"""See `nibbles.mojo`; what they are multiplied with is quads."""
 comptime Words = SIMD[DType.uint32, W]
 comptime PAIRS_AT_ONCE = W == 16 and CompilationTarget._has_feature["avx512bf16"]()
 comptime QUADS_AT_ONCE = W == 16 and CompilationTarget._has_feature["avx512vnni"]()
@@ -23,7 +25,7 @@ comptime BYTES = UInt32(0x00FF00FF)
 
 @always_inline
 def in_words[T: DType]() -> Bool:
-    return T == PAIRS or T == QUADS
+    return T == PAIRS or T == QUADS or T == NIBBLES
 
 
 @always_inline
