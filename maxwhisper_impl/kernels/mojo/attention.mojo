@@ -8,6 +8,7 @@ from max.gpu.host import DeviceContext
 from std.sys import size_of
 
 from .heads import HEAD, Queries, key_lines, padded_to_groups
+from .layer import Left
 from .linear import floats, layer_of
 from .pack_heads import pack_keys, pack_values
 from .team import Team, together
@@ -79,20 +80,22 @@ struct KeysValues:
         var source = floats(x)
         var result = kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
 
-        def pack(task: Int) {imm}:
-            var window = task // (2 * heads)
-            var column = task % (2 * heads)
-            var scratch = List[Float32](unsafe_uninit_length=n * HEAD)
-            var made = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-            layer.of_head(column).alone(source.unsafe_offset(window * n * layer.k), layer.k, made, n)
-            var keys = result.unsafe_offset((window * heads + column % heads) * size)
-            if column < heads:
-                pack_keys[kv.dtype](made, HEAD, n, padded, keys)
-            else:
-                pack_values[kv.dtype](made, HEAD, n, padded, keys.unsafe_offset(values_at[kv.dtype](n)))
-            _ = scratch^  # not before the last read through its pointer
+        for window in range(kv.dim_size(0)):
+            var left = Left[weight.dtype](layer, source.unsafe_offset(window * n * layer.k), layer.k, n)
+            var first = result.unsafe_offset(window * heads * size)
 
-        sync_parallelize(pack, kv.dim_size(0) * 2 * heads)
+            def pack(column: Int) {imm}:
+                var scratch = List[Float32](unsafe_uninit_length=n * HEAD)
+                var made = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+                layer.of_head(column).alone(left, made)
+                var keys = first.unsafe_offset(column % heads * size)
+                if column < heads:
+                    pack_keys[kv.dtype](made, HEAD, n, padded, keys)
+                else:
+                    pack_values[kv.dtype](made, HEAD, n, padded, keys.unsafe_offset(values_at[kv.dtype](n)))
+                _ = scratch^  # not before the last read through its pointer
+
+            sync_parallelize(pack, 2 * heads)
 
 
 @fieldwise_init

@@ -141,10 +141,10 @@ struct Layer[T: DType, portable: Bool](ImplicitlyCopyable):
         mine.n = GROUP
         return mine
 
-    def alone(self, x: F32, stride: Int, y: F32, rows: Int):
-        """All rows of x, by one worker."""
-        for row in range(0, rows, MANY_ROWS):
-            var left = Left[Self.T](self, x.unsafe_offset(row * stride), stride, min(MANY_ROWS, rows - row))
+    def alone(self, whole: Left[Self.T], y: F32):
+        """All rows, by one worker."""
+        for row in range(0, whole.rows, MANY_ROWS):
+            var left = Left[Self.T](whole, row, min(MANY_ROWS, whole.rows - row))
             self.block(left, y.unsafe_offset(row * self.n), self.residual, 0, (self.n + GROUP - 1) // GROUP)
 
     @always_inline
@@ -281,6 +281,17 @@ struct Left[T: DType](Movable):
                     round_row[portable](source, layer.k, words)
             else:
                 normalize(source, into, layer.k, layer.gamma, layer.beta)
+
+    def __init__(out self, whole: Left[Self.T], first: Int, rows: Int):
+        """Some rows of one that is not to be dropped before this one; the room for sums is its own."""
+        self.room = List[Float32](unsafe_uninit_length=max(GROUP, rows * COLUMNS))
+        self.offsets = List[Int32]()
+        self.rows = rows
+        self.product = self.room.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        self.values = whole.values.unsafe_offset(first * whole.stride)
+        self.stride = whole.stride
+        self.steps = whole.steps.unsafe_offset(first)
+        self.zeros = whole.zeros.unsafe_offset(first)
 
     @staticmethod
     def width(k: Int) -> Int:
