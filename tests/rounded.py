@@ -18,7 +18,7 @@ from whisper.model import MultiHeadAttention
 LEVELS = 255
 BLOCK = 384
 """As in `kernels/mojo/heads.mojo`."""
-MARGIN = 6
+MARGIN = 8
 """As in `kernels/mojo/logits.mojo`."""
 Rounding = Callable[[torch.Tensor], torch.Tensor]
 
@@ -45,8 +45,8 @@ def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
 
 
 def nibble_columns(weight: torch.Tensor) -> torch.Tensor:
-    """Each output's weights `[n, k]` in 16 numbers, those of 32 inputs in steps of their own; the largest is -8 steps."""
-    groups = weight.unflatten(-1, (-1, 32))
+    """Each output's weights `[n, k]` in 16 numbers, those of 16 inputs in steps of their own; the largest is -8 steps."""
+    groups = weight.unflatten(-1, (-1, 16))
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
     step = nearest_bfloat16(torch.where(largest == 0, 1, largest / -8))
     return ((groups / step).round().clamp(-8, 7) * step).flatten(-2)

@@ -11,7 +11,7 @@ from max.graph import BufferValue, DeviceRef, Graph, TensorType, TensorValue, We
 
 from ..dims import ModelDimensions
 from ..weights.files import widen_bfloat16
-from .packing import PANEL, joined, pack, pack_nibbles, pack_pairs, pack_quads, padded_to_groups
+from .packing import PANEL, in_rows, joined, pack, pack_nibbles, pack_pairs, pack_quads, padded_to_groups
 
 HEAD = 64
 KEY = HEAD + 8
@@ -100,7 +100,8 @@ class FusedOps:
         for name, weight, bias in joined(tensors):
             ready |= {f"{name}.weight": packed(f"{name}.weight", weight, dtype), f"{name}.bias": bias}
         if dtype == "int8":
-            ready["decoder.token_embedding.nibbles"] = pack_nibbles(tensors["decoder.token_embedding.weight"])
+            table = tensors["decoder.token_embedding.weight"]
+            ready |= {"decoder.token_embedding.nibbles": pack_nibbles(table), "decoder.token_embedding.weight": in_rows(table)}
         ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
         return ready
 

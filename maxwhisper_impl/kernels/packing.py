@@ -19,7 +19,7 @@ LARGEST = 127
 """Of a quantised weight: -128 is left out, so that the range is the same on both sides."""
 LEAST = -8
 """Of a weight in 4 bits."""
-SHARED = 32
+SHARED = 16
 """Inputs whose weights in 4 bits have a step in common."""
 
 
@@ -81,6 +81,11 @@ def pack_pairs(weight: np.ndarray) -> np.ndarray:
     return pack(words(bfloat16_bits(weight)), np.uint32).view(np.uint16)
 
 
+def in_rows(weight: np.ndarray) -> np.ndarray:
+    """`[n, k]` in bfloat16, k even, as panels of one column: uint16 `[n, k / 2, 2]`."""
+    return bfloat16_bits(weight).reshape(len(weight), -1, 2)
+
+
 def pack_quads(weight: np.ndarray) -> np.ndarray:
     """`[n, k]` in int8: `[panels, ceil(k / 4) + 2, 16 * 4]`.
 
@@ -96,7 +101,7 @@ def _pack_quads(weight: np.ndarray) -> np.ndarray:
 
 
 def quantize_nibbles(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int8 `[n, k]` from -8 to 7, and float32 `[n, k / 32]` that bfloat16 has: steps of SHARED inputs' weights of an
+    """int8 `[n, k]` from -8 to 7, and float32 `[n, k / 16]` that bfloat16 has: steps of SHARED inputs' weights of an
     output, and how large a step is; the largest of them is -8 of its steps, which may be below 0."""
     groups = np.asarray(weight, np.float32).reshape(len(weight), -1, SHARED)
     largest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2, keepdims=True), axis=2)
@@ -105,7 +110,7 @@ def quantize_nibbles(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack_nibbles(weight: np.ndarray) -> np.ndarray:
-    """`[n, k]`, k a multiple of 64, in 4 bits: uint8 `[panels, k / 64 * 9 + 1, 16 * 4]`, as `mojo/nibbles.mojo` reads it."""
+    """`[n, k]`, k a multiple of 64, in 4 bits: uint8 `[panels, k / 64 * 10 + 1, 16 * 4]`, as `mojo/nibbles.mojo` reads it."""
     return np.concatenate([_pack_nibbles(weight[start : start + BLOCK]) for start in range(0, len(weight), BLOCK)])
 
 
@@ -114,7 +119,7 @@ def _pack_nibbles(weight: np.ndarray) -> np.ndarray:
     n = len(values)
     halves = (values.view(np.uint8) & 15).reshape(n, -1, 8, 2, 4)  # [n, 64 inputs, line, half, byte]
     lines = words((halves[:, :, :, 0] | halves[:, :, :, 1] << 4).reshape(n, -1)).reshape(n, -1, 8)
-    steps = words(bfloat16_bits(step / 16))  # nibbles are multiplied in the upper half of a byte, 16 times too large
+    steps = words(bfloat16_bits(step / 16)).reshape(n, -1, 2)  # nibbles are multiplied in the upper half of a byte, 16 times too large
     sums = (values.reshape(n, -1, SHARED).sum(axis=2, dtype=np.float32) * step).sum(axis=1, dtype=np.float32)
-    blocks = np.concatenate([lines, steps[:, :, None]], axis=2).reshape(n, -1)
+    blocks = np.concatenate([lines, steps], axis=2).reshape(n, -1)
     return pack(np.concatenate([blocks, sums.view(np.uint32)[:, None]], axis=1), np.uint32).view(np.uint8)

@@ -13,6 +13,8 @@ FLOAT, HALF = 4, 2
 """bytes; in float32 the decoder's weights are read as the float16 that checkpoints hold, see `kernels/fused.py`"""
 STORED = {"float32": 4, "bfloat16": 2, "int8": 1}
 """Bytes of a weight."""
+TABLE = {"float32": HALF, "bfloat16": HALF, "int8": 5 / 8}
+"""Of one that logits are made with: in int8 it has 4 bits, and a bfloat16 for each 16 of them."""
 
 
 def fine(dtype: str) -> str:
@@ -47,12 +49,12 @@ def operations(flops: float, read: float, dtype: str) -> Work:
     return Work(flops, read, flops * (dtype == "bfloat16"), flops * (dtype == "int8"))
 
 
-def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: int | None = None) -> Work:
+def linear(rows: int, k: int, n: int, dtype: str = "float32", stored: float | None = None) -> Work:
     """`stored`: bytes of a weight, where they are not the dtype's."""
     return operations(2 * rows * k * n, (stored or STORED[dtype]) * k * n, dtype)
 
 
-def attention(queries: int, keys: int, state: int, dtype: str = "float32", stored: int | None = None) -> Work:
+def attention(queries: int, keys: int, state: int, dtype: str = "float32", stored: float | None = None) -> Work:
     """Scores over the keys of all heads, and sums of their values; `stored`: bytes of one, where not the dtype's."""
     return linear(queries, keys, state, dtype, stored) * 2
 
@@ -72,13 +74,13 @@ def stem(dims: ModelDimensions, dtype: str = "float32") -> Work:
 
 def encoder_layer(dims: ModelDimensions, dtype: str = "float32") -> Work:
     n, state = dims.n_audio_ctx, dims.n_audio_state
-    projections, mlp = linear(n, state, 4 * state, fine(dtype)), linear(n, state, 8 * state, dtype)
-    return projections + mlp + attention(n, n, state, dtype)
+    out, others = linear(n, state, state, fine(dtype)), linear(n, state, 11 * state, dtype)
+    return out + others + attention(n, n, state, dtype)
 
 
 def cross(dims: ModelDimensions, dtype: str = "float32") -> Work:
     """Keys and values of a window for all decoder layers."""
-    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state, fine(dtype)) * dims.n_text_layer
+    return linear(dims.n_audio_ctx, dims.n_text_state, 2 * dims.n_text_state, dtype) * dims.n_text_layer
 
 
 def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, windows: int = 1,
@@ -93,4 +95,4 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
 
 
 def logits(dims: ModelDimensions, rows: int = 1, dtype: str = "float32") -> Work:
-    return linear(rows, dims.n_text_state, dims.n_vocab, dtype, min(HALF, STORED[dtype]))
+    return linear(rows, dims.n_text_state, dims.n_vocab, dtype, TABLE[dtype])

@@ -5,7 +5,7 @@ from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 
-from .tile import F32, PANEL, Stored
+from .tile import F32, Stored
 from .words import PAIRS, number_of_pair
 
 comptime AT_ONCE = 32
@@ -13,16 +13,16 @@ comptime AT_ONCE = 32
 
 
 @always_inline
-def column[T: DType](table: Stored[T], lines: Int, token: Int, width: Int, y: F32):
-    """A token's values out of its column of a panel of `lines` lines."""
-    var at = token // PANEL * lines * PANEL + token % PANEL
+def column[T: DType](table: Stored[T], lines: Int, across: Int, token: Int, width: Int, y: F32):
+    """A token's values out of its column of a panel of `lines` lines, `across` columns wide."""
+    var at = token // across * lines * across + token % across
     comptime if T == PAIRS:
         var pairs = table.unsafe_bitcast[UInt32]().unsafe_offset(at)
         for d in range(width):
-            y.unsafe_store(d, number_of_pair(pairs.unsafe_load(d // 2 * PANEL), d % 2))
+            y.unsafe_store(d, number_of_pair(pairs.unsafe_load(d // 2 * across), d % 2))
     else:
         for d in range(width):
-            y.unsafe_store(d, table.unsafe_load(at + d * PANEL).cast[DType.float32]())
+            y.unsafe_store(d, table.unsafe_load(at + d * across).cast[DType.float32]())
 
 
 @extensibility.register("whisper.embed")
@@ -38,17 +38,19 @@ struct Embed:
         position: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        """y[row, t] = weight[tokens[row, t]] + position[past + t]; weight in panels, past = source's length - n."""
+        """y[row, t] = weight[tokens[row, t]] + position[past + t]; weight in panels of any width, past = source's length - n."""
         var n = tokens.dim_size(1)
         var width = y.dim_size(2)
         var past = source.dim_size(1) - n
+        comptime each = 2 if weight.dtype == PAIRS else 1
+        var across = weight.dim_size(2) // each
         var table = weight.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         for row in range(tokens.dim_size(0)):
             for t in range(n):
                 var token = Int(tokens.unsafe_ptr().unsafe_load(row * n + t))
                 var into = result.unsafe_offset((row * n + t) * width)
-                column(table, weight.dim_size(1), token, width, into)
+                column(table, weight.dim_size(1), across, token, width, into)
                 for d in range(width):
                     into.unsafe_store(
                         d, into.unsafe_load(d) + position.unsafe_ptr().unsafe_load((past + t) * width + d)

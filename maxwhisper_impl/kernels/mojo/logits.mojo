@@ -9,15 +9,15 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
+from std.memory import bitcast
 
-from .embedding import column
 from .layer import PIECES, Layer, Left, normalize
 from .linear import floats, layer_of, room_of
 from .team import Team, together
 from .tile import F32, GROUP, Stored, Vector, W
-from .words import NIBBLES, PAIRS
+from .words import NIBBLES, PAIRS, UPPER
 
-comptime MARGIN = Float32(6)
+comptime MARGIN = Float32(8)
 
 
 @fieldwise_init
@@ -29,8 +29,7 @@ struct Logits[portable: Bool](ImplicitlyCopyable):
     var rows: Int
     var y: F32
     var table: Stored[PAIRS]
-    var lines: Int
-    """of a panel of the table"""
+    """`[n, k]`"""
     var tops: F32
     """`[pieces, rows]`"""
     var size: Int
@@ -59,6 +58,7 @@ struct Logits[portable: Bool](ImplicitlyCopyable):
         var k = self.all.k
         var scratch = List[Float32](unsafe_uninit_length=2 * k)
         var normed = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
+        var left = normed.unsafe_offset(k)
         var row = team.claim(self.rows)
         while row >= 0:
             var least = Float32.MIN
@@ -66,23 +66,38 @@ struct Logits[portable: Bool](ImplicitlyCopyable):
                 least = max(least, self.tops.unsafe_load(piece * self.rows + row))
             least -= MARGIN
             normalize(self.x.unsafe_offset(row * k), normed, k, self.all.gamma, self.all.beta)
+            for d in range(0, k, 2 * W):
+                var halves = normed.unsafe_load[width=2 * W](d).deinterleave()
+                left.unsafe_store(d // 2, halves[0])
+                left.unsafe_store((k + d) // 2, halves[1])
             for piece in range(self.pieces()):
                 if self.tops.unsafe_load(piece * self.rows + row) >= least:
-                    self.refine(row, piece * self.size, least, normed)
+                    self.refine(row, piece * self.size, least, left)
             row = team.claim(self.rows)
         team.wait(self.rows)
         _ = scratch^  # not before the last read through its pointer
 
-    def refine(self, row: Int, start: Int, least: Float32, normed: F32):
+    def refine(self, row: Int, start: Int, least: Float32, left: F32):
+        """`left`: the normed row, its even places before its odd ones."""
         var logits = self.y.unsafe_offset(row * self.all.n)
-        var values = normed.unsafe_offset(self.all.k)
-        for token in range(start, min(self.all.n, start + self.size)):
-            if logits.unsafe_load(token) >= least:
-                column(self.table, self.lines, token, self.all.k, values)
-                var sum = Vector(0)
-                for d in range(0, self.all.k, W):
-                    sum = normed.unsafe_load[width=W](d).fma(values.unsafe_load[width=W](d), sum)
-                logits.unsafe_store(token, sum.reduce_add())
+        var stop = min(self.all.n, start + self.size)
+        for at in range(start, stop, W):
+            var end = min(stop, at + W)
+            if end == at + W and logits.unsafe_load[width=W](at).reduce_max() < least:
+                continue
+            for token in range(at, end):
+                if logits.unsafe_load(token) >= least:
+                    logits.unsafe_store(token, self.exact(token, left))
+
+    def exact(self, token: Int, left: F32) -> Float32:
+        var count = self.all.k // 2
+        var words = self.table.unsafe_bitcast[UInt32]().unsafe_offset(token * count)
+        var sum = Vector(0)
+        for d in range(0, count, W):
+            var pairs = words.unsafe_load[width=W](d)
+            sum = bitcast[DType.float32, W](pairs << 16).fma(left.unsafe_load[width=W](d), sum)
+            sum = bitcast[DType.float32, W](pairs & UPPER).fma(left.unsafe_load[width=W](count + d), sum)
+        return sum.reduce_add()
 
 
 def largest(row: F32, start: Int, stop: Int) -> Float32:
@@ -111,7 +126,7 @@ struct LogitsOp:
         beta: InputTensor[dtype=DType.float32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """x `[rows, picked, k]`, normed here; nibbles and table the same weights in panels; the bias is zero."""
+        """x `[rows, picked, k]`, normed here; the table's weights in panels of nibbles, and in rows; the bias is zero."""
         var rows = x.dim_size(0) * x.dim_size(1)
         var k = x.dim_size(2)
         var all = layer_of[portable](nibbles, bias, k, True, floats(gamma), floats(beta))
@@ -119,7 +134,7 @@ struct LogitsOp:
         var scratch = List[Float32](unsafe_uninit_length=rows * (y.dim_size(2) // size + 1))
         var tops = scratch.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var pairs = table.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
-        var logits = Logits[portable](all, floats(x), rows, room_of(y), pairs, table.dim_size(1), tops, size)
+        var logits = Logits[portable](all, floats(x), rows, room_of(y), pairs, tops, size)
 
         def work(mut team: Team) {imm}:
             logits.share_all(team)

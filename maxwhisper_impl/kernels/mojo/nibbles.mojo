@@ -1,7 +1,7 @@
 """The register tile of `tile.mojo` for weights of 4 bits, which take half the reading of quads; the left side is quads.
 
-A panel of 16 columns holds, for each 64 of its inputs, eight lines of nibbles, -8 to 7, and a line of their steps: in
-bfloat16, one for each 32 inputs. Its last line is what a left side of ones would give. Byte i of a nibble line's word n
+A panel of 16 columns holds, for each 64 of its inputs, eight lines of nibbles, -8 to 7, and two lines of their steps: in
+bfloat16, one for each 16 inputs. Its last line is what a left side of ones would give. Byte i of a nibble line's word n
 has input 8n + i in its lower half, and input 8n + 4 + i in its upper one.
 """
 
@@ -11,11 +11,13 @@ from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, Vector, W
 from .tile_words import at_vector, fetch
 from .words import U32, UPPER, Words, add_quads
 
-comptime LINES = 4
+comptime LINES = 2
 """Of nibbles that have a step in common."""
 comptime INPUTS = 2 * LINES
 """Words of the left side that meet them."""
-comptime BLOCK = 2 * LINES + 1
+comptime SHARES = 4
+"""Of 64 inputs, each with a step of its own."""
+comptime BLOCK = SHARES * LINES + SHARES // 2
 """Lines for each 64 inputs."""
 comptime NIBBLE = UInt32(0xF0F0F0F0)
 
@@ -51,18 +53,19 @@ def multiply_tile[
     var sums = totals.unsafe_offset(size)
     comptime for i in range(rows * vectors):
         totals.unsafe_store(i * W, Vector(0))
-    for block in range(k // (2 * INPUTS)):
+    for block in range(k // (SHARES * INPUTS)):
         var lines = b.unsafe_offset(block * BLOCK * PANEL)
-        comptime for half in range(2):
+        comptime for share in range(SHARES):
             comptime for i in range(rows * vectors):
                 sums.unsafe_store(i * W, Vector(0))
-            var left = a.unsafe_offset((2 * block + half) * INPUTS)
+            var left = a.unsafe_offset((SHARES * block + share) * INPUTS)
             multiply_lines[portable, rows, vectors](
-                left, stride, lines.unsafe_offset(half * LINES * PANEL), depth, sums, ahead
+                left, stride, lines.unsafe_offset(share * LINES * PANEL), depth, sums, ahead
             )
             comptime for j in range(vectors):
-                var steps = lines.unsafe_load[width=W]((BLOCK - 1) * PANEL + at_vector[j](depth))
-                var step = bitcast[DType.float32, W](steps << 16 if half == 0 else steps & UPPER)
+                comptime line = SHARES * LINES + share // 2
+                var steps = lines.unsafe_load[width=W](line * PANEL + at_vector[j](depth))
+                var step = bitcast[DType.float32, W](steps << 16 if share % 2 == 0 else steps & UPPER)
                 comptime for i in range(rows):
                     comptime at = (i * vectors + j) * W
                     var sum = bitcast[DType.int32, W](sums.unsafe_load[width=W](at)).cast[DType.float32]()

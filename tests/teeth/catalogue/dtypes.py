@@ -1,6 +1,6 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import ATTENTION, CAUSAL, HEADS, LAYER, LOGITS, PACK_HEADS, PACKING, WORDS
+from tests.teeth.catalogue.kernels import ATTENTION, CAUSAL, HEADS, LAYER, LOGITS, NIBBLES, PACK_HEADS, PACKING, WORDS
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
@@ -16,6 +16,7 @@ CONV, CROSS, ROWS, NEAR, DECODER, WINDOW = (
     )
 )
 KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
+HALF_A_STEP = "test_a_weight_in_four_bits_is_off_by_half_a_step"
 PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 
@@ -155,8 +156,8 @@ FAULTS = (
         "a-heads-keys-and-values-in-the-place-of-another",
         f"{WINDOW}[*]",
         ATTENTION,
-        "(window * heads + column % heads) * size",
-        "(window * heads + column // 2) * size",
+        "first.unsafe_offset(column % heads * size)",
+        "first.unsafe_offset(column // 2 * size)",
     ),
     small(
         "keys-and-values-with-the-first-heads-bias",
@@ -164,6 +165,45 @@ FAULTS = (
         LAYER,
         "mine.bias = self.bias.unsafe_offset(column * GROUP)",
         "mine.bias = self.bias",
+    ),
+    small(
+        "rows-of-a-window-with-the-first-rows-steps",
+        f"{WINDOW}[int8]",
+        LAYER,
+        "self.steps = whole.steps.unsafe_offset(first)",
+        "self.steps = whole.steps",
+    ),
+    small(
+        "nibbles-with-their-neighbours-step",
+        f"{NEAR}[int8]",
+        NIBBLES,
+        "steps << 16 if share % 2 == 0 else steps & UPPER",
+        "steps << 16",
+    ),
+    small(
+        "upper-nibbles-where-the-lower-ones-belong",
+        f"{NEAR}[int8]",
+        NIBBLES,
+        "(both << 4 if half == 0 else both)",
+        "(both << 4 if half == 1 else both)",
+    ),
+    small(
+        "offset-of-what-meets-nibbles-is-not-taken-out",
+        f"{NEAR}[int8]",
+        LAYER,
+        "(sums - bitcast[DType.float32, COLUMNS](self.sums) * zero)",
+        "sums",
+        quick=True,
+    ),
+    Fault(
+        "a-nibble-of-eight-turns-into-minus-eight",
+        "kernels",
+        PACKING,
+        "LEAST, -LEAST - 1)",
+        "LEAST, -LEAST)",
+        (f"tests/parity/{FILE}::{HALF_A_STEP}",),
+        (f"{FILE}::{HALF_A_STEP}",),
+        quick=True,
     ),
     Fault(
         "quads-and-their-sums-of-other-columns",
