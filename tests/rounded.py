@@ -45,7 +45,7 @@ def quantized_columns(weight: torch.Tensor) -> torch.Tensor:
 
 
 def nibble_columns(weight: torch.Tensor) -> torch.Tensor:
-    """Each output's weights `[n, k]` in 16 numbers, those of 16 inputs in steps of their own; the largest is -8 steps."""
+    """Each output's weights `[n, k]` in 16 numbers, in steps of 16 inputs' own; the largest of them is -8 steps."""
     groups = weight.unflatten(-1, (-1, 16))
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
     step = nearest_bfloat16(torch.where(largest == 0, 1, largest / -8))

@@ -33,15 +33,18 @@ def stored_as(name: str, weight: np.ndarray) -> Any:
     return np.float16 if read and weight.dtype == np.float16 else np.float32
 
 
-FINE = ("encoder.conv", "encoder.blocks.*.attn.out.", "decoder.blocks.*.mlp.2.", "decoder.token_embedding.")
-"""What stays bfloat16 in int8: these layers made most of what int8 costs, and take little of its time. For the
-logits see `mojo/logits.mojo`."""
+TABLE = "decoder.token_embedding"
+"""For logits of int8, which read it twice, see `mojo/logits.mojo`."""
+FINE = ("encoder.conv", "encoder.blocks.*.attn.out.", "decoder.blocks.*.mlp.2.")
+"""What stays bfloat16 in int8: it made much of what int8 costs, and takes little of its time."""
 
 
 def packed(name: str, weight: np.ndarray, dtype: str) -> np.ndarray:
     """A layer's weight `[n, k]` as `dtype` has it."""
     if dtype == "float32":
         return pack(weight, stored_as(name, weight))
+    if dtype == "int8" and name == f"{TABLE}.weight":
+        return in_rows(weight)
     fine = re.sub(r"\.\d+\.", ".*.", name, count=1).startswith(FINE)
     return pack_pairs(weight) if dtype == "bfloat16" or fine else pack_quads(weight)
 
@@ -100,9 +103,8 @@ class FusedOps:
         for name, weight, bias in joined(tensors):
             ready |= {f"{name}.weight": packed(f"{name}.weight", weight, dtype), f"{name}.bias": bias}
         if dtype == "int8":
-            table = tensors["decoder.token_embedding.weight"]
-            ready |= {"decoder.token_embedding.nibbles": pack_nibbles(table), "decoder.token_embedding.weight": in_rows(table)}
-        ready["decoder.token_embedding.bias"] = np.zeros(tensors["decoder.token_embedding.weight"].shape[0], np.float32)
+            ready[f"{TABLE}.nibbles"] = pack_nibbles(tensors[f"{TABLE}.weight"])
+        ready[f"{TABLE}.bias"] = np.zeros(tensors[f"{TABLE}.weight"].shape[0], np.float32)
         return ready
 
     def cross_shape(self, dims: ModelDimensions) -> list[int]:
@@ -202,11 +204,10 @@ class FusedOps:
 
     def logits(self, x: TensorValue) -> TensorValue:
         """Logits of x `[rows, n, state]` behind the decoder's last norm."""
-        table = "decoder.token_embedding"
-        if f"{table}.nibbles" not in self.weights:
-            return self.linear(x, table, norm="decoder.ln")
-        names = [f"{table}.nibbles", f"{table}.weight", f"{table}.bias", "decoder.ln.weight", "decoder.ln.bias"]
-        shape = [*x.shape[:2], self.weights[f"{table}.bias"].shape[0]]
+        if f"{TABLE}.nibbles" not in self.weights:
+            return self.linear(x, TABLE, norm="decoder.ln")
+        names = [f"{TABLE}.nibbles", f"{TABLE}.weight", f"{TABLE}.bias", "decoder.ln.weight", "decoder.ln.bias"]
+        shape = [*x.shape[:2], self.weights[f"{TABLE}.bias"].shape[0]]
         return self._stage("logits", [x, *map(self.weight, names)], shape, portable=self.portable)
 
     def pick(self, logits: TensorValue, ranges: TensorValue, suppressed: TensorValue) -> list[TensorValue]:
@@ -217,5 +218,5 @@ class FusedOps:
 
     def embed(self, tokens: TensorValue, source: TensorValue) -> TensorValue:
         """Token embeddings `[rows, n, state]` plus positions, the last of which is source's length - 1."""
-        weight, position = self.weight("decoder.token_embedding.weight"), self.weight("decoder.positional_embedding")
+        weight, position = self.weight(f"{TABLE}.weight"), self.weight("decoder.positional_embedding")
         return self._stage("embed", [tokens, source, weight, position], [*tokens.shape, position.shape[1]])

@@ -1,6 +1,7 @@
 """Weights as the kernels in `mojo/` read them: panels of 16 columns, in floats or in words of 32 bits.
 
-A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16), a quad of int8 or eight nibbles, neighbours along a layer's inputs.
+A word holds a pair of bfloat16 (as uint16: NumPy has no bfloat16), a quad of int8 or eight nibbles, neighbours along a
+layer's inputs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -101,8 +102,8 @@ def _pack_quads(weight: np.ndarray) -> np.ndarray:
 
 
 def quantize_nibbles(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int8 `[n, k]` from -8 to 7, and float32 `[n, k / 16]` that bfloat16 has: steps of SHARED inputs' weights of an
-    output, and how large a step is; the largest of them is -8 of its steps, which may be below 0."""
+    """int8 `[n, k]` from -8 to 7, and float32 `[n, k / 16]` that bfloat16 has: steps of SHARED inputs' weights, and how
+    large a step is; the largest of the weights is -8 steps, which may be below 0."""
     groups = np.asarray(weight, np.float32).reshape(len(weight), -1, SHARED)
     largest = np.take_along_axis(groups, np.abs(groups).argmax(axis=2, keepdims=True), axis=2)
     step = widen_bfloat16(bfloat16_bits(np.where(largest == 0, 1, largest / LEAST)))
@@ -110,7 +111,7 @@ def quantize_nibbles(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pack_nibbles(weight: np.ndarray) -> np.ndarray:
-    """`[n, k]`, k a multiple of 64, in 4 bits: uint8 `[panels, k / 64 * 10 + 1, 16 * 4]`, as `mojo/nibbles.mojo` reads it."""
+    """`[n, k]`, k a multiple of 64, in 4 bits: uint8 `[panels, k / 64 * 10 + 1, 16 * 4]`; see `mojo/nibbles.mojo`."""
     return np.concatenate([_pack_nibbles(weight[start : start + BLOCK]) for start in range(0, len(weight), BLOCK)])
 
 
@@ -119,7 +120,7 @@ def _pack_nibbles(weight: np.ndarray) -> np.ndarray:
     n = len(values)
     halves = (values.view(np.uint8) & 15).reshape(n, -1, 8, 2, 4)  # [n, 64 inputs, line, half, byte]
     lines = words((halves[:, :, :, 0] | halves[:, :, :, 1] << 4).reshape(n, -1)).reshape(n, -1, 8)
-    steps = words(bfloat16_bits(step / 16)).reshape(n, -1, 2)  # nibbles are multiplied in the upper half of a byte, 16 times too large
+    steps = words(bfloat16_bits(step / 16)).reshape(n, -1, 2)  # in a byte's upper half, a nibble is 16 times as large
     sums = (values.reshape(n, -1, SHARED).sum(axis=2, dtype=np.float32) * step).sum(axis=1, dtype=np.float32)
     blocks = np.concatenate([lines, steps], axis=2).reshape(n, -1)
     return pack(np.concatenate([blocks, sums.view(np.uint32)[:, None]], axis=1), np.uint32).view(np.uint8)

@@ -209,7 +209,8 @@ def test_packing_keeps_every_nibble(n: int, blocks: int) -> None:
     octets = np.ascontiguousarray(lines[:, :, :8]).view(np.int8).reshape(n, -1, 1, 4)
     unpacked = np.concatenate([octets << 4 >> 4, octets >> 4], axis=2)
     np.testing.assert_array_equal(unpacked.reshape(n, -1), values)
-    np.testing.assert_array_equal(widen_bfloat16(np.ascontiguousarray(lines[:, :, 8:]).view(np.uint16).reshape(n, -1)) * 16, step)
+    steps = np.ascontiguousarray(lines[:, :, 8:]).view(np.uint16).reshape(n, -1)
+    np.testing.assert_array_equal(widen_bfloat16(steps) * 16, step)
     exact = (values * np.repeat(step, 16, axis=1).astype(np.float64)).sum(axis=1)
     np.testing.assert_allclose(packed[:n, -1].view(np.float32), exact, rtol=0, atol=1e-4)
 
