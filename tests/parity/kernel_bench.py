@@ -23,8 +23,9 @@ from maxwhisper_impl.weights.files import widen_bfloat16
 from tests import compare
 from tests.rounded import RIGHT, attend, is_fine, nearest_bfloat16, quantized_rows
 
-STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 192, 200, 21, 46, 24, 427
-"""Channels and keys are odd, so that no loop over them comes out even; keys are more than are weighed together."""
+STATE, HIDDEN, VOCAB, CHANNELS, FRAMES, CONTEXT, KEYS = 128, 320, 200, 21, 46, 24, 427
+"""Channels and keys are odd, so that no loop over them comes out even; keys are more than are weighed together,
+and hidden values more than are summed up in one run."""
 HEADS = STATE // 64
 DIMS = ModelDimensions(CHANNELS, KEYS, STATE, HEADS, 1, VOCAB, CONTEXT, STATE, HEADS, 1)
 DEVICE = DeviceRef.CPU()

@@ -148,6 +148,17 @@ def test_both_ways_are_one(bench: Bench, op: str, seed: int, n: int) -> None:
 
 
 @EXAMPLES
+@given(seed=SEEDS, n=ROWS)
+@pytest.mark.parametrize("op", ["plain", "norm_gelu", "residual", "vocabulary"])
+def test_a_row_hangs_on_no_other(bench: Bench, op: str, seed: int, n: int) -> None:
+    """To the bit: a window says the same alone and in a batch."""
+    inputs = [x for x, _ in linear_inputs(op, seed, 1.0, 1, n)]
+    for way in WAYS:
+        alone = bench(way + op, *(x[:, :1] for x in inputs))
+        np.testing.assert_array_equal(bench(way + op, *inputs)[:, :1], alone)
+
+
+@EXAMPLES
 @given(seed=SEEDS, data=st.data(), rows=st.integers(1, 3), n=st.integers(1, 6), past=st.integers(0, CONTEXT - 6))
 def test_embedding(bench: Bench, seed: int, data: st.DataObject, rows: int, n: int, past: int) -> None:
     tokens = np.array(data.draw(st.lists(st.integers(0, VOCAB - 1), min_size=rows * n, max_size=rows * n)), np.int32)

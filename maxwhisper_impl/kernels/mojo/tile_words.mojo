@@ -84,10 +84,24 @@ def multiply_tile[
             product.unsafe_store(at, plus[T](total, product.unsafe_load[width=W](at)) if adds else total)
 
 
+@always_inline
+def multiply_few[
+    T: DType, portable: Bool, rows: Int
+](a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool, ahead: Int):
+    """`product[rows, 64] (+)= a[rows, k] @ b[k, 64]`, summed in the order of `multiply_rows`: a row's sums hang on no
+    other row."""
+    for start in range(0, k, RUN):
+        var panel = b.unsafe_offset(start * PANEL)
+        var count = min(RUN, k - start)
+        multiply_tile[T, portable, rows, GROUP // W](
+            a.unsafe_offset(start), stride, panel, depth, count, product, product_stride, adds or start > 0, ahead
+        )
+
+
 @no_inline
 def multiply_row[T: DType, portable: Bool](a: U32, b: U32, depth: Int, k: Int, product: F32, ahead: Int):
     """`product[64] = a[k] @ b[k, 64]`, of a group of panels."""
-    multiply_tile[T, portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, False, ahead)
+    multiply_few[T, portable, 1](a, 0, b, depth, k, product, 0, False, ahead)
 
 
 @no_inline
@@ -123,9 +137,7 @@ def multiply_group[
     """`product[rows, 64] (+)= a[rows, k] @ b[k, 64]`."""
     comptime for few in range(1, 3):
         if rows == few:
-            multiply_tile[T, portable, few, GROUP // W](
-                a, stride, b, depth, k, product, product_stride, adds, ahead
-            )
+            multiply_few[T, portable, few](a, stride, b, depth, k, product, product_stride, adds, ahead)
             return
     for at in range(0, GROUP, COLUMNS):
         multiply_rows[T, portable](
