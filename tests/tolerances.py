@@ -22,6 +22,8 @@ COARSER = 2.0**16
 """A unit in the last of bfloat16's 8 significant bits over one in the last of float32's 24: no error grows by more."""
 QUANTIZED = 10.0
 """What int8 errs by over bfloat16, at most."""
+NIBBLES = 2.0
+"""And over that logits, which it makes of weights in 4 bits."""
 
 METRICS = ("rel_l2", "max_abs", "kl", "margin", "absolute", "seconds", "ratio")
 
@@ -219,6 +221,7 @@ def _most_measured(key: str, rows: dict[str, Tolerance]) -> float | None:
     else:
         finer = {"bfloat16": base, "int8": f"{base}@bfloat16"}.get(dtype, "")
         other, times = rows.get(finer), QUANTIZED if dtype == "int8" else COARSER
+        times *= NIBBLES if dtype == "int8" and "logits/" in base else 1
     return other and times * other.measured
 
 

@@ -68,8 +68,8 @@ FAULTS = (
     ),
     layer(
         "decoder-logits-without-its-norm",
-        'return self.linear(x, table, norm="decoder.ln")',
-        'return self.linear(x, table)',
+        'return self.linear(x, TABLE, norm="decoder.ln")',
+        'return self.linear(x, TABLE)',
         "test_decoder_layers.py::test_layer[random-128-mels-logits",
         file=FUSED,
     ),
