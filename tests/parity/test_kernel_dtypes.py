@@ -231,11 +231,13 @@ def test_a_weight_in_four_bits_is_off_by_half_a_step(seed: int, size: float) -> 
     """Or, at the end that has one number less, by a whole one."""
     weight = np.random.default_rng(seed).standard_normal((3, 64)).astype(np.float32) * np.float32(size)
     weight[1, :16] = 0
+    weight[2, :2] = -10 * size, 9.9 * size  # which are -8 steps and, as there is no 8, 7
     values, step = quantize_nibbles(weight)
     steps = np.repeat(np.abs(step), 16, axis=1)
     off = np.abs(values * np.repeat(step, 16, axis=1).astype(np.float64) - weight)
     assert (off <= np.where(values == 7, 1.04, 0.54) * steps).all()
     assert values.reshape(3, 4, 16).min(axis=2).tolist() == [[-8] * 4, [0, -8, -8, -8], [-8] * 4]
+    assert values[2, :2].tolist() == [-8, 7]
 
 
 @given(seed=SEEDS, size=SIZES)
