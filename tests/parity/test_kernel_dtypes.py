@@ -149,7 +149,7 @@ def test_both_ways_are_one(bench: Bench, op: str, seed: int, n: int) -> None:
 
 @EXAMPLES
 @given(seed=SEEDS, n=ROWS)
-@pytest.mark.parametrize("op", ["plain", "norm_gelu", "residual", "vocabulary"])
+@pytest.mark.parametrize("op", LINEAR)
 def test_a_row_hangs_on_no_other(bench: Bench, op: str, seed: int, n: int) -> None:
     """To the bit: a window says the same alone and in a batch."""
     inputs = [x for x, _ in linear_inputs(op, seed, 1.0, 1, n)]

@@ -69,7 +69,7 @@ class Kernels:
             x, wide = self.floats(1, rows, state), self.floats(1, rows, 4 * state)
             self.add(f"linear.wide.{rows}", [x], lambda x: ops.linear(x, "wide", norm="norm", gelu=True), work, unit)
             self.add(f"linear.narrow.{rows}", [wide, x], lambda x, y: ops.linear(x, "narrow", residual=y), work, unit)
-        table = 51864 * state * (TABLE[self.dtype] if self.dtype == "int8" else stored)
+        table = 51864 * state * (TABLE["int8"] if self.dtype == "int8" else stored)
         for rows in (1, 8):
             self.add(f"logits.{rows}", [self.floats(1, rows, state)], ops.logits, table, "GB/s")
         one = np.zeros(1, np.int32)

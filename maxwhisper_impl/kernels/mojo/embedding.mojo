@@ -38,7 +38,8 @@ struct Embed:
         position: InputTensor[dtype=DType.float32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        """y[row, t] = weight[tokens[row, t]] + position[past + t]; weight in panels of any width, past = source's length - n."""
+        """y[row, t] = weight[tokens[row, t]] + position[past + t]; weight in panels, as wide as its last dimension says,
+        past = source's length - n."""
         var n = tokens.dim_size(1)
         var width = y.dim_size(2)
         var past = source.dim_size(1) - n

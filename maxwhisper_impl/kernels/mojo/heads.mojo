@@ -260,7 +260,7 @@ def weigh_in_bytes[BYTES: Int](scores: F32, size: Int, step: Float32, limit: Flo
     """Weights as whole numbers, BLOCK bytes of each after the other, the upper ones first; the sum is of what they are
     before they are rounded: the values' means count for what is lost."""
     comptime most = Float32(2 ** (8 * BYTES) - 1)
-    comptime LARGE = Float32(8388608.0)
+    comptime LARGE = Float32(8388608.0)  # in the bits of so large a float, what is added lies as a whole number
     var total = SIMD[DType.float32, GROUP](0)
     for i in range(0, size, GROUP):
         var weights = power_of_two[GROUP, False](scores.unsafe_load[width=GROUP](i), step, limit) * most

@@ -1,7 +1,6 @@
-"""Logits of int8: all of them out of nibbles, which are read in a quarter of the time of pairs, and the likeliest ones
-again.
+"""Logits of int8: all of them out of nibbles, which are read in a third of the time of pairs, and the likeliest ones again.
 
-Nibbles are off by about one. What lies within MARGIN of a row's top is computed once more out of pairs, so that what is
+Nibbles are off by about a half. What lies within MARGIN of a row's top is computed once more out of pairs, so that what is
 chosen does not hang on it.
 """
 

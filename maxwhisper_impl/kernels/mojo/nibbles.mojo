@@ -1,4 +1,5 @@
-"""The register tile of `tile.mojo` for weights of 4 bits, which take half the reading of quads; the left side is quads.
+"""The register tile of `tile.mojo` for weights of 4 bits: with their steps, five eighths of what quads read. The left side
+is quads.
 
 A panel of 16 columns holds, for each 64 of its inputs, eight lines of nibbles, -8 to 7, and two lines of their steps: in
 bfloat16, one for each 16 inputs. Its last line is what a left side of ones would give. Byte i of a nibble line's word n
@@ -7,7 +8,7 @@ has input 8n + i in its lower half, and input 8n + 4 + i in its upper one.
 
 from std.memory import bitcast, stack_allocation
 
-from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, Vector, W
+from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, VECTORS, Vector, W
 from .tile_words import at_vector, fetch
 from .words import U32, UPPER, Words, add_quads
 
@@ -83,12 +84,12 @@ def multiply_nibbles[
     if rows == 1:
         multiply_tile[portable, 1, GROUP // W](a, 0, b, depth, k, product, 0, ahead)
         return
-    for at in range(0, COLUMNS, W):
-        var panel = b.unsafe_offset(at // PANEL * depth * PANEL + at % PANEL)
+    comptime for j in range(VECTORS):
+        var panel = b.unsafe_offset(at_vector[j](depth))
         for row in range(0, rows, ROWS):
             comptime for r in range(1, ROWS + 1):
                 if min(ROWS, rows - row) == r:
-                    var into = product.unsafe_offset(row * COLUMNS + at)
+                    var into = product.unsafe_offset(row * COLUMNS + j * W)
                     multiply_tile[portable, r, 1](
                         a.unsafe_offset(row * stride), stride, panel, depth, k, into, COLUMNS, ahead
                     )
