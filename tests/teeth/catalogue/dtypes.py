@@ -1,10 +1,21 @@
 """Our kernels in bfloat16 and int8. Most are compiled alone: what both dtypes share shows in both dtypes' tests."""
 
-from tests.teeth.catalogue.kernels import ATTENTION, CAUSAL, HEADS, LAYER, LOGITS, NIBBLES, PACK_HEADS, PACKING, WORDS
+from tests.teeth.catalogue.kernels import (
+    ATTENTION,
+    CAUSAL,
+    HEADS,
+    LAYER,
+    LOGITS,
+    NIBBLES,
+    PACK_HEADS,
+    PACKING,
+    TILE_WORDS,
+    WORDS,
+)
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
-CONV, CROSS, ROWS, NEAR, DECODER, WINDOW = (
+CONV, CROSS, ROWS, NEAR, DECODER, WINDOW, ALONE = (
     f"{FILE}::test_{name}"
     for name in (
         "convolutions",
@@ -13,6 +24,7 @@ CONV, CROSS, ROWS, NEAR, DECODER, WINDOW = (
         "logits",
         "decoder_layer",
         "keys_and_values_are_a_product_in_panels",
+        "a_row_hangs_on_no_other",
     )
 )
 KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
@@ -22,7 +34,7 @@ PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 def small(name: str, speaks: str, file: str, before: str, after: str, quick: bool = False, group: str = "") -> Fault:
     test = speaks.partition("[")[0]
-    tests = (f"tests/parity/{test}",) if test in (DECODER, WINDOW) else KERNELS
+    tests = (f"tests/parity/{test}",) if test in (DECODER, WINDOW, ALONE) else KERNELS
     return Fault(name, "kernels", file, before, after, tests, (speaks,), quick=quick, group=group)
 
 
@@ -172,6 +184,13 @@ FAULTS = (
         LAYER,
         "self.steps = whole.steps.unsafe_offset(first)",
         "self.steps = whole.steps",
+    ),
+    small(
+        "a-single-row-summed-in-another-order",
+        f"{ALONE}[bfloat16-residual]",
+        TILE_WORDS,
+        "multiply_few[T, portable, 1](",
+        "multiply_tile[T, portable, 1, GROUP // W](",
     ),
     small(
         "nibbles-with-their-neighbours-step",

@@ -4,11 +4,11 @@ from tests.teeth.fault import Fault
 
 FUSED = "maxwhisper_impl/kernels/fused.py"
 PACKING = "maxwhisper_impl/kernels/packing.py"
-ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, LOGITS, NIBBLES, PACK_HEADS, PICK, WORDS = (
+ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, LOGITS, NIBBLES, PACK_HEADS, PICK, TILE_WORDS, WORDS = (
     f"maxwhisper_impl/kernels/mojo/{name}.mojo"
     for name in (
         "attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "nibbles", "pack_heads",
-        "pick", "words",
+        "pick", "tile_words", "words",
     )
 )  # fmt: skip
 FILE = "test_kernels.py"
