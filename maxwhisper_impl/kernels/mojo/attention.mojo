@@ -108,6 +108,8 @@ struct Attention[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
     var heads: Int
     var size: Int
     var keys: Int
+    var itself: Bool
+    """Whether a window listens to itself: a query's largest scores are likely near its own place."""
 
     def share(self, mut team: Team, x: F32, x_stride: Int, y: F32, y_stride: Int, rows: Int, n: Int):
         """A worker's part of a phase: queries at the start of each row of x `[rows, n, x_stride]`."""
@@ -124,7 +126,8 @@ struct Attention[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
             var into = y.unsafe_offset((row * n + t) * y_stride + head * HEAD)
             var count = min(QUERIES, n - t)
             for first in range(0, count, ROWS):
-                var few = Queries[Self.T, Self.BYTES, Self.portable](min(ROWS, count - first), k, v, self.keys)
+                var near = t + first if self.itself else 0
+                var few = Queries[Self.T, Self.BYTES, Self.portable](min(ROWS, count - first), k, v, self.keys, near)
                 few.attend(q.unsafe_offset(first * x_stride), x_stride, into.unsafe_offset(first * y_stride), y_stride)
             piece = team.claim(pieces)
         team.wait(pieces)
@@ -153,6 +156,7 @@ struct Attend:
             kv.dim_size(1),
             kv.dim_size(2),
             keys,
+            n == keys,
         )
         var source = x.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()
         var result = y.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin]()

@@ -76,6 +76,7 @@ struct DecoderLayer:
             cross.dim_size(1),
             cross.dim_size(2),
             keys,
+            False,
         )
         var to_qkv = layer_of[portable](qkv_weight, qkv_bias, state, True, floats(attn_gamma), floats(attn_beta))
         var out = layer_of[portable](out_weight, out_bias, state, adds=True, residual=floats(x))

@@ -42,20 +42,27 @@ def multiply_line[
 
 
 @always_inline
-def multiply_tile[
+def sum_tile[
     T: DType, rows: Int, vectors: Int
-](a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
-    """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`; the strides are those of rows, and `depth` is
-    the number of lines of a whole panel of `b`."""
-    var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
+](a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, sums: F32):
+    """`sums[rows, vectors * W] = a[rows, k] @ b[k, vectors * W]`; the strides are those of rows, and `depth` is the number
+    of lines of a whole panel of `b`. Sums on a function's own stack are registers."""
     comptime for i in range(rows * vectors):
-        acc.unsafe_store(i * W, Vector(0))
-    var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
+        sums.unsafe_store(i * W, Vector(0))
     for p in range(0, k - k % UNROLLED, UNROLLED):
         comptime for u in range(UNROLLED):
             multiply_line[T, rows, vectors](a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums)
     for p in range(k - k % UNROLLED, k):
         multiply_line[T, rows, vectors](a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums)
+
+
+@always_inline
+def multiply_tile[
+    T: DType, rows: Int, vectors: Int
+](a: F32, stride: Int, b: Stored[T], depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool):
+    """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`."""
+    var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
+    sum_tile[T, rows, vectors](a, stride, b, depth, k, acc.unsafe_origin_cast[MutUntrackedOrigin]())
     comptime for i in range(rows):
         comptime for j in range(vectors):
             var total = acc.unsafe_load[width=W]((i * vectors + j) * W)

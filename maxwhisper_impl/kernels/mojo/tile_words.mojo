@@ -5,11 +5,10 @@ a line, to be read soon, is fetched while they are multiplied with the line.
 """
 
 from std.memory import bitcast, stack_allocation
-from std.sys import PrefetchOptions, prefetch
+from std.sys import PrefetchOptions, inlined_assembly, prefetch
 
-from .tile import COLUMNS, F32, GROUP, PANEL, ROWS, RUN, UNROLLED, VECTORS, Vector, W
+from .tile import COLUMNS, F32, GROUP, I32, PANEL, ROWS, RUN, UNROLLED, VECTORS, Vector, W
 from .words import QUADS, U32, Words, add_pairs, add_quads
-
 
 
 @always_inline
@@ -35,10 +34,18 @@ def fetch(words: U32):
 
 
 @always_inline
+def stay():
+    """Nothing, which no read may cross: LLVM would read many words before their turn, and have no registers for them."""
+    inlined_assembly["", NoneType, constraints="~{memory}", has_side_effect=True]()
+
+
+@always_inline
 def multiply_line[
-    T: DType, portable: Bool, rows: Int, vectors: Int
+    T: DType, portable: Bool, rows: Int, vectors: Int, stays: Bool
 ](a: U32, stride: Int, line: U32, depth: Int, acc: F32, ahead: Int):
     """A word of each row of `a`, and a line of panels that are `depth` lines long."""
+    comptime if stays:
+        stay()
     comptime if rows < ROWS:
         comptime for j in range(vectors):
             fetch(line.unsafe_offset(at_vector[j](depth) + ahead))
@@ -59,24 +66,48 @@ def plus[T: DType](a: Vector, b: Vector) -> Vector:
 
 
 @always_inline
+def sum_tile[
+    T: DType, portable: Bool, rows: Int, vectors: Int
+](a: U32, stride: Int, b: U32, depth: Int, k: Int, sums: F32, ahead: Int):
+    """`sums[rows, vectors * W] = a[rows, k] @ b[k, vectors * W]`, `k` in words; sums of a function's own stack are registers.
+    """
+    comptime for i in range(rows * vectors):
+        sums.unsafe_store(i * W, Vector(0))
+    for p in range(0, k - k % UNROLLED, UNROLLED):
+        comptime for u in range(UNROLLED):
+            multiply_line[T, portable, rows, vectors, rows < ROWS](
+                a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums, ahead
+            )
+    for p in range(k - k % UNROLLED, k):
+        multiply_line[T, portable, rows, vectors, rows < ROWS](
+            a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums, ahead
+        )
+
+
+@always_inline
+def sum_runs[
+    T: DType, portable: Bool, rows: Int, vectors: Int
+](a: U32, stride: Int, b: U32, depth: Int, runs: I32, count: Int, sums: F32, ahead: Int):
+    """The same of the UNROLLED lines from each of `count` places on."""
+    comptime for i in range(rows * vectors):
+        sums.unsafe_store(i * W, Vector(0))
+    for i in range(count):
+        var p = Int(runs.unsafe_load(i))
+        comptime for u in range(UNROLLED):
+            multiply_line[T, portable, rows, vectors, True](
+                a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums, ahead
+            )
+
+
+@always_inline
 def multiply_tile[
     T: DType, portable: Bool, rows: Int, vectors: Int
 ](a: U32, stride: Int, b: U32, depth: Int, k: Int, product: F32, product_stride: Int, adds: Bool, ahead: Int):
     """`product[rows, vectors * W] (+)= a[rows, k] @ b[k, vectors * W]`, `k` in words."""
     var acc = stack_allocation[rows * vectors * W, DType.float32, alignment=64]()
-    comptime for i in range(rows * vectors):
-        acc.unsafe_store(i * W, Vector(0))
-    var sums = acc.unsafe_origin_cast[MutUntrackedOrigin]()
-    comptime unrolled = UNROLLED if rows <= 2 or rows == ROWS else 1  # in between, LLVM's code for more of them is slower
-    for p in range(0, k - k % unrolled, unrolled):
-        comptime for u in range(unrolled):
-            multiply_line[T, portable, rows, vectors](
-                a.unsafe_offset(p + u), stride, b.unsafe_offset((p + u) * PANEL), depth, sums, ahead
-            )
-    for p in range(k - k % unrolled, k):
-        multiply_line[T, portable, rows, vectors](
-            a.unsafe_offset(p), stride, b.unsafe_offset(p * PANEL), depth, sums, ahead
-        )
+    sum_tile[T, portable, rows, vectors](
+        a, stride, b, depth, k, acc.unsafe_origin_cast[MutUntrackedOrigin](), ahead
+    )
     comptime for i in range(rows):
         comptime for j in range(vectors):
             var total = acc.unsafe_load[width=W]((i * vectors + j) * W)
