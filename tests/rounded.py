@@ -73,7 +73,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dtype: str, weight
     they are divided by their sum."""
     scores = LEFT[dtype](q) @ RIGHT[dtype](k).transpose(-1, -2)
     if dtype == "int8":
-        return _average_numbers(scores, v, 256**weight_bytes - 1)
+        return _average_numbers(scores, v, 256**weight_bytes - 16 ** (weight_bytes - 1))
     weights = (scores - scores.amax(-1, keepdim=True)).exp()
     return nearest_bfloat16(weights) @ nearest_bfloat16(v) / weights.sum(-1, keepdim=True)
 

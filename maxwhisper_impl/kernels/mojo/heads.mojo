@@ -260,7 +260,7 @@ def rise(top: Float32, limit: F32, total: F32, sums: F32):
     var before = limit.unsafe_load(0)
     if top > before:
         limit.unsafe_store(0, top)
-        var factor = power_of_two[W, False](Vector(before), 1, top)
+        var factor = power_of_two[W, 4](Vector(before), 1, top)
         total.unsafe_store(0, total.unsafe_load(0) * factor[0])
         for j in range(0, HEAD, W):
             sums.unsafe_store(j, sums.unsafe_load[width=W](j) * factor)
