@@ -6,6 +6,7 @@ numbers cost, whoever computes with them; the ledger's rows for these dtypes sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -54,9 +55,7 @@ def nibble_columns(weight: torch.Tensor) -> torch.Tensor:
 
 def is_fine(name: str) -> bool:
     """Whether a layer is of bfloat16 in int8 too; of the logits, those near the top."""
-    if name.startswith("encoder."):
-        return "conv" in name or name.endswith(".attn.out")
-    return name.endswith((".mlp.2", "token_embedding"))
+    return re.fullmatch(r"encoder\.conv\d|encoder\.blocks\.\d+\.attn\.out|decoder\.token_embedding", name) is not None
 
 
 def weight_bytes(attention: str) -> int:
@@ -80,18 +79,26 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, dtype: str, weight
 
 def _average_numbers(scores: torch.Tensor, v: torch.Tensor, most: int) -> torch.Tensor:
     """Values in 255 numbers of each dimension, off its mean; weights in whole numbers up to `most` for the largest yet,
-    as keys are read BLOCK by BLOCK."""
+    as keys are read BLOCK by BLOCK: where a window listens to itself, first those around the query."""
     mean = v.mean(-2, keepdim=True)
     step = ((v - mean).abs().amax(-2, keepdim=True) / 127).clamp(min=1e-30)
     numbers = ((v - mean) / step).round()
+    itself = scores.shape[-2] == scores.shape[-1]
+    queries = scores.split(BLOCK if itself else scores.shape[-2], -2)
+    read = [_average_blocks(few, numbers, most, near) for near, few in enumerate(queries)]
+    return torch.cat(read, -2) * step + mean
+
+
+def _average_blocks(scores: torch.Tensor, numbers: torch.Tensor, most: int, near: int) -> torch.Tensor:
+    blocks = list(zip(scores.split(BLOCK, -1), numbers.split(BLOCK, -2), strict=True))
     top = torch.full_like(scores[..., :1], -torch.inf)
-    total, sums = torch.zeros_like(top), torch.zeros_like(scores @ v)
-    for block, values in zip(scores.split(BLOCK, -1), numbers.split(BLOCK, -2), strict=True):
+    total, sums = torch.zeros_like(top), torch.zeros_like(scores @ numbers)
+    for block, values in [blocks.pop(near), *blocks]:
         before, top = top, torch.maximum(top, block.amax(-1, keepdim=True))
         weights = (block - top).exp() * most
         total = total * (before - top).exp() + weights.sum(-1, keepdim=True)
         sums = sums * (before - top).exp() + weights.round() @ values
-    return sums / total * step + mean
+    return sums / total
 
 
 def _attend_heads(

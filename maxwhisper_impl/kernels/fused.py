@@ -35,7 +35,7 @@ def stored_as(name: str, weight: np.ndarray) -> Any:
 
 TABLE = "decoder.token_embedding"
 """For logits of int8, which read it twice, see `mojo/logits.mojo`."""
-FINE = ("encoder.conv", "encoder.blocks.*.attn.out.", "decoder.blocks.*.mlp.2.")
+FINE = ("encoder.conv", "encoder.blocks.*.attn.out.")
 """What stays bfloat16 in int8: it made much of what int8 costs, and takes little of its time."""
 
 

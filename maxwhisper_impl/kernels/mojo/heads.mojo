@@ -71,9 +71,8 @@ struct Queries[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
             limits.unsafe_store(i, Float32.MIN)
             totals.unsafe_store(i, 0)
         var padded = padded_to_groups(self.n)
-        var nearest = self.near // BLOCK * BLOCK
         for place in range(0, padded, BLOCK):
-            var start = place if place > nearest else (place - BLOCK if place > 0 else nearest)
+            var start = self.start_at(place)
             var size = min(BLOCK, padded - start)
             self.score(query, zeros, start, size, scores, tops)
             for i in range(self.count):
@@ -92,6 +91,14 @@ struct Queries[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
                     var dimension = self.values.unsafe_bitcast[Float32]().unsafe_offset(padded * HEAD // 4 + j)
                     value = value.fma(dimension.unsafe_load[width=W](0), dimension.unsafe_load[width=W](HEAD))
                 y.unsafe_store(i * y_stride + j, value)
+
+    @always_inline
+    def start_at(self, place: Int) -> Int:
+        """Of the block that is read when others would be at `place`: the nearest one comes first."""
+        var nearest = self.near // BLOCK * BLOCK
+        if place > nearest:
+            return place
+        return place - BLOCK if place > 0 else nearest
 
     @always_inline
     def prepare(self, q: F32, q_stride: Int, query: F32, steps: F32, zeros: F32):

@@ -9,6 +9,7 @@ from tests.teeth.catalogue.kernels import (
     NIBBLES,
     PACK_HEADS,
     PACKING,
+    SOFTMAX,
     TILE_WORDS,
     WORDS,
 )
@@ -82,7 +83,7 @@ FAULTS = (
         "scores-of-quads-with-the-querys-offset",
         f"{CROSS}[int8]",
         HEADS,
-        " - zero * end.unsafe_load[width=W](PANEL)",
+        " - zeros.unsafe_load(i) * shift",
         "",
         quick=True,
     ),
@@ -138,9 +139,23 @@ FAULTS = (
     small(
         "lower-bytes-of-weights-before-the-upper-ones",
         f"{DECODER}[int8-*]",
-        HEADS,
+        SOFTMAX,
         "Int32(8 * (BYTES - 1 - byte))",
         "Int32(8 * byte)",
+    ),
+    small(
+        "values-heard-by-a-weights-lower-byte-alone-left-out",
+        f"{DECODER}[int8-*]",
+        SOFTMAX,
+        "any |= bitcast[DType.uint32, GROUP // 4](each)",
+        "any |= bitcast[DType.uint32, GROUP // 4](each) if byte == 0 else 0",
+    ),
+    small(
+        "values-left-out-that-the-first-keys-of-a-run-alone-hear",
+        f"{CROSS}[int8]",
+        HEADS,
+        "(mask & (2**UNROLLED - 1))",
+        "(mask & (2**UNROLLED - 2))",
     ),
     small(
         "values-of-int8-not-off-their-mean",

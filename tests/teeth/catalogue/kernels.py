@@ -4,13 +4,13 @@ from tests.teeth.fault import Fault
 
 FUSED = "maxwhisper_impl/kernels/fused.py"
 PACKING = "maxwhisper_impl/kernels/packing.py"
-ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR, LOGITS, NIBBLES, PACK_HEADS, PICK, TILE_WORDS, WORDS = (
-    f"maxwhisper_impl/kernels/mojo/{name}.mojo"
-    for name in (
-        "attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "nibbles", "pack_heads",
-        "pick", "tile_words", "words",
-    )
+MOJO = (
+    "attention", "causal", "decoder", "embedding", "heads", "layer", "linear", "logits", "nibbles", "pack_heads",
+    "pick", "softmax", "tile_words", "words",
 )  # fmt: skip
+PLACES = [f"maxwhisper_impl/kernels/mojo/{name}.mojo" for name in MOJO]
+ATTENTION, CAUSAL, DECODER, EMBEDDING, HEADS, LAYER, LINEAR = PLACES[:7]
+LOGITS, NIBBLES, PACK_HEADS, PICK, SOFTMAX, TILE_WORDS, WORDS = PLACES[7:]
 FILE = "test_kernels.py"
 CONV, CROSS, SELF, EMBED, ROWS, PICKED = (
     f"{FILE}::test_{name}"
@@ -187,8 +187,8 @@ FAULTS = (
         "6",
         CROSS,
         HEADS,
-        "is_key.select(self.value(row, start, i, zero), Vector(Float32.MIN))",
-        "is_key.select(self.value(row, start, i, zero), Vector(0))",
+        "is_key.select(row.unsafe_load[width=W](0), Vector(Float32.MIN))",
+        "is_key.select(row.unsafe_load[width=W](0), Vector(0))",
     ),
     kernel(
         "a-higher-score-does-not-lessen-what-was-weighed",
@@ -212,8 +212,16 @@ FAULTS = (
         "8",
         CROSS,
         HEADS,
-        "panel, padded, size, sums, HEAD, start > 0)",
+        "panel, padded, size, sums, HEAD, adds)",
         "panel, padded, size, sums, HEAD, False)",
+    ),
+    kernel(
+        "the-nearest-keys-once-more-in-the-place-of-the-first",
+        "4",
+        CROSS,
+        HEADS,
+        "return place - BLOCK if place > 0 else nearest",
+        "return place if place > 0 else nearest",
     ),
     Fault(
         "zero-filled-slots-are-attended",
