@@ -179,10 +179,14 @@ class FusedOps:
         shape = [x.shape[0], int(bias.shape[0]) // (2 * HEAD), self._kv_size(int(x.shape[1]))]
         return self._stage("keys_values", [x, weight, bias], shape, dtype=self.cross_dtype, portable=self.portable)
 
-    def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int) -> TensorValue:
-        """Queries at the start of x's rows `[rows, n, state (…)]` over the `keys` of window `windows[row]`."""
+    def attend(self, x: TensorValue, kv: TensorValue, windows: TensorValue, keys: int,
+               weight_bytes: int = 1) -> TensorValue:
+        """Queries at the start of x's rows `[rows, n, state (…)]` over the `keys` of window `windows[row]`.
+
+        `weight_bytes`: of the softmax's weights in int8, 1 or, as in a decoder's layer, 2."""
         shape = [*x.shape[:2], int(kv.shape[1]) * HEAD]
-        return self._stage("attend", [x, kv, windows], shape, keys=keys, portable=self.portable)
+        return self._stage("attend", [x, kv, windows], shape,
+                           keys=keys, weight_bytes=weight_bytes, portable=self.portable)
 
     def decoder_layer(self, x: TensorValue, block: str, cache: BufferValue, source: TensorValue, cross: TensorValue,
                       windows: TensorValue, keys: int) -> dict[str, TensorValue]:

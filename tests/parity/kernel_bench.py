@@ -93,8 +93,8 @@ class Bench:
             x = ops.conv(ops.frames(mel), "encoder.conv1", stride=1)
             return ops.conv(x, "encoder.conv2", stride=2, position="encoder.positional_embedding")
 
-        def attend(x: Any, kv: Any, windows: Any) -> Any:
-            return ops.attend(x, ops.pack_kv(kv, STATE), windows, KEYS)
+        def attend(x: Any, kv: Any, windows: Any, **weight_bytes: int) -> Any:
+            return ops.attend(x, ops.pack_kv(kv, STATE), windows, KEYS, **weight_bytes)
 
         def decoder_layer(x: Any, cache: Any, source: Any, kv: Any, windows: Any) -> list[Any]:
             parts = ops.decoder_layer(x, BLOCK, cache, source, ops.pack_kv(kv, STATE), windows, KEYS)
@@ -121,6 +121,8 @@ class Bench:
             "pick_rows": ([x, self.ids("picked")], ops.pick_rows),
             "pick": ([self.floats("rows", "picked", VOCAB), self.ids("chosen", 5), flags], ops.pick),
         }
+        if self.dtype == "int8":
+            stages["attend_finely"] = [x, kv, self.ids("rows")], partial(attend, weight_bytes=2)
         for name, (inputs, op) in stages.items():
             with Graph(prefix + name, input_types=inputs, module=self.module, kernel_library=self.library) as graph:
                 results = op(*(v.buffer if isinstance(v.type, BufferType) else v.tensor for v in graph.inputs))

@@ -137,7 +137,7 @@ struct Attention[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
 struct Attend:
     @staticmethod
     def execute[
-        keys: Int, portable: Bool, target: StaticString
+        keys: Int, weight_bytes: Int, portable: Bool, target: StaticString
     ](
         y: OutputTensor[dtype=DType.float32, rank=3, ...],
         x: InputTensor[dtype=DType.float32, rank=3, ...],
@@ -150,7 +150,7 @@ struct Attend:
         var n = x.dim_size(1)
         var x_stride = x.dim_size(2)
         var y_stride = y.dim_size(2)
-        var attention = Attention[kv.dtype, 1, portable](
+        var attention = Attention[kv.dtype, weight_bytes, portable](
             kv.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             windows.unsafe_ptr().unsafe_origin_cast[MutUntrackedOrigin](),
             kv.dim_size(1),

@@ -29,8 +29,8 @@ def at_vector[j: Int](depth: Int) -> Int:
 
 @always_inline
 def fetch(words: U32):
-    """Into the first cache, without waiting for it; whatever the address is, nothing is read from it."""
-    prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](words)
+    """Into the second cache, without waiting for it; whatever the address is, nothing is read from it."""
+    prefetch[PrefetchOptions().for_read().medium_locality().to_data_cache()](words)
 
 
 @always_inline

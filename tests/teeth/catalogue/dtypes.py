@@ -145,7 +145,7 @@ FAULTS = (
     ),
     small(
         "values-heard-by-a-weights-lower-byte-alone-left-out",
-        f"{DECODER}[int8-*]",
+        f"{CROSS}[int8]",
         SOFTMAX,
         "any |= bitcast[DType.uint32, GROUP // 4](each)",
         "any |= bitcast[DType.uint32, GROUP // 4](each) if byte == 0 else 0",
