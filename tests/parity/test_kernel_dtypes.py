@@ -129,6 +129,19 @@ def test_attention_over_a_window(bench: Bench, seed: int, n: int, windows: list[
             compare.assert_tensor(f"{way}{op}", got, want, "kernels.attention", dtype=bench.dtype)
 
 
+def test_what_many_small_weights_say_is_heard(bench: Bench) -> None:
+    """One key is heard loudly, 213 at a 403rd of it, the others not at all."""
+    kv = np.zeros((1, KEYS, 3 * STATE), np.float32)
+    keys, values = kv[0, :, STATE : 2 * STATE], kv[0, :, 2 * STATE :]
+    keys[1:214], keys[214:] = -6 / 8, -40 / 8  # a query of ones takes eight of it
+    values[1:214], values[0], values[214:] = 1, -1, -1
+    op = "attend_finely" if bench.dtype == "int8" else "attend"
+    want = (213 * np.exp(-6) - 1) / (213 * np.exp(-6) + 1)
+    for way in WAYS:
+        got = bench(way + op, np.ones((1, 1, STATE), np.float32), kv, np.zeros(1, np.int32))
+        np.testing.assert_allclose(got, want, atol=0.01)
+
+
 @EXAMPLES
 @given(seed=SEEDS, splits=st.lists(st.integers(1, 7), min_size=1, max_size=4), data=st.data())
 @pytest.mark.parametrize("way", WAYS)

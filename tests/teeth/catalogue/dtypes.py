@@ -16,7 +16,7 @@ from tests.teeth.catalogue.kernels import (
 from tests.teeth.fault import Fault
 
 FILE = "test_kernel_dtypes.py"
-CONV, CROSS, ROWS, NEAR, DECODER, WINDOW, ALONE = (
+CONV, CROSS, ROWS, NEAR, DECODER, WINDOW, ALONE, SMALL = (
     f"{FILE}::test_{name}"
     for name in (
         "convolutions",
@@ -26,6 +26,7 @@ CONV, CROSS, ROWS, NEAR, DECODER, WINDOW, ALONE = (
         "decoder_layer",
         "keys_and_values_are_a_product_in_panels",
         "a_row_hangs_on_no_other",
+        "what_many_small_weights_say_is_heard",
     )
 )
 KERNELS = tuple(f"tests/parity/{test}" for test in (ROWS, CONV, CROSS, NEAR))
@@ -35,7 +36,7 @@ PACKED = f"tests/parity/{FILE}::test_packing_keeps_every_quad"
 
 def small(name: str, speaks: str, file: str, before: str, after: str, quick: bool = False, group: str = "") -> Fault:
     test = speaks.partition("[")[0]
-    tests = (f"tests/parity/{test}",) if test in (DECODER, WINDOW, ALONE) else KERNELS
+    tests = (f"tests/parity/{test}",) if test in (DECODER, WINDOW, ALONE, SMALL) else KERNELS
     return Fault(name, "kernels", file, before, after, tests, (speaks,), quick=quick, group=group)
 
 
@@ -145,7 +146,7 @@ FAULTS = (
     ),
     small(
         "values-heard-by-a-weights-lower-byte-alone-left-out",
-        f"{CROSS}[int8]",
+        f"{SMALL}[int8]",
         SOFTMAX,
         "any |= bitcast[DType.uint32, GROUP // 4](each)",
         "any |= bitcast[DType.uint32, GROUP // 4](each) if byte == 0 else 0",
