@@ -89,8 +89,7 @@ def decoder_layer(dims: ModelDimensions, tokens: int, past: int, rows: int = 1, 
     state = dims.n_text_state
     behind = attention(tokens, past + tokens, state, stored=FLOAT if dtype == "float32" else HALF) * rows
     heard = attention(tokens, dims.n_audio_ctx, state, dtype)
-    last = linear(rows * tokens, 4 * state, state, fine(dtype), HALF)
-    products = linear(rows * tokens, state, 10 * state, dtype, min(HALF, STORED[dtype])) + last
+    products = linear(rows * tokens, state, 14 * state, dtype, min(HALF, STORED[dtype]))
     return products + behind + replace(heard * rows, read=heard.read * windows)
 
 
