@@ -2,8 +2,8 @@
 what is made of them, never leave the first cache.
 
 Keys, values and the softmax's weights are floats, pairs of bfloat16 or quads of int8. Weights of quads may have a second
-byte: many a small one is nothing in the first. Where all of a few queries' weights of four keys are nothing, their
-values are not read.
+byte: many a small one is nothing in the first. Where all of a few queries' weights of sixteen keys are nothing,
+their values are not read.
 """
 
 from std.math import ceil, iota
@@ -198,7 +198,7 @@ struct Queries[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
         """The same of quads: of the weights' upper bytes and, worth a 256th of them, their lower ones."""
         var bytes = stack_allocation[Self.BYTES * ROWS * BLOCK // 4, DType.uint32, alignment=64]()
         var heard = stack_allocation[BLOCK // GROUP, DType.uint16]()
-        var chosen = stack_allocation[BLOCK // 4, DType.int32]()
+        var chosen = stack_allocation[BLOCK // 4 // UNROLLED, DType.int32]()
         var weights = bytes.unsafe_origin_cast[MutUntrackedOrigin]()
         var masks = heard.unsafe_origin_cast[MutUntrackedOrigin]()
         var runs = chosen.unsafe_origin_cast[MutUntrackedOrigin]()
@@ -229,6 +229,7 @@ struct Queries[T: DType, BYTES: Int, portable: Bool](ImplicitlyCopyable):
     def gather_runs[
         rows: Int, vectors: Int
     ](self, weights: U32, panel: U32, runs: I32, count: Int, sums: F32, adds: Bool):
+        """Adds the values of `count` runs of UNROLLED words by their weights."""
         comptime wide = vectors * W
         var depth = padded_to_groups(self.n) // 4
         for first in range(0, HEAD, wide):
